@@ -1,0 +1,127 @@
+"""
+Push a key identifier to Atlas: the one place that writes to a project's encryption at rest.
+
+Order matters, so that a crash between any two steps is recognised by the next run: what is intended is written first
+(record, audit, operation), then the lease is proven, then the settings are read again where they are no longer fresh,
+and only then Atlas is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from keysteward.clients.atlas.client import AtlasClient, EncryptionRead
+from keysteward.clock import Clock
+from keysteward.errors import RefusedError, TryLaterError
+from keysteward.facts import EncryptionAtRest, Fact, Unknown
+from keysteward.limits import FRESH_SECONDS
+from keysteward.observe.project import Observation, ProjectObserver
+from keysteward.store.lease import Lease
+from keysteward.vocabulary import KeyIdentifier
+
+MOST_READS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Atlas answered and holds the target now."""
+
+    read: EncryptionRead
+
+
+@dataclass(frozen=True, slots=True)
+class NotPushed:
+    """
+    It did not go through, or nobody knows.
+
+    ``permanent``: Atlas refused for good. ``changed``: the settings were no longer as the plan had them, and nothing
+    was sent.
+    """
+
+    code: str
+    message: str
+    permanent: bool = False
+    changed: bool = False
+    retry_after_seconds: float | None = None
+
+
+class KeyIdentifierPusher:
+    """Pushes under a lease. One per process."""
+
+    def __init__(self, atlas: AtlasClient, observer: ProjectObserver, clock: Clock) -> None:
+        self._atlas = atlas
+        self._observer = observer
+        self._clock = clock
+
+    async def push(
+        self,
+        project_id: str,
+        observation: Observation,
+        target: KeyIdentifier,
+        secret: str | None,
+        lease: Lease,
+        intend: Callable[[], Awaitable[None]],
+    ) -> Pushed | NotPushed:
+        """
+        Send *target*, on the strength of settings read at most two seconds before.
+
+        Args:
+            project_id: whose encryption.
+            observation: what the plan was made from.
+            target: what to push.
+            secret: the Azure application's secret, where the customer wants it sent along.
+            lease: proven just before the call.
+            intend: writes down what is about to be done.
+        """
+        await asyncio.gather(intend(), lease.renew())
+        fresh = await self._fresh(project_id, observation, lease)
+        if isinstance(fresh, NotPushed):
+            return fresh
+        assert fresh.block is not None, "a block was read with the facts"
+        try:
+            read = await self._atlas.push_key_identifier(project_id, fresh.block, target, secret)
+        except RefusedError as error:
+            return NotPushed(error.code, error.message, permanent=True)
+        except TryLaterError as error:
+            return NotPushed(error.code, error.message, retry_after_seconds=error.retry_after_seconds)
+        if read.facts.key_identifier is None or not _same(read.facts.key_identifier, target):
+            return NotPushed("answerDisagrees", "Atlas's answer to the push names another identifier")
+        return Pushed(read)
+
+    async def _fresh(self, project_id: str, observation: Observation, lease: Lease) -> Observation | NotPushed:
+        """Settings that are fresh and as the plan had them, or why there are none."""
+        for _ in range(MOST_READS):
+            read_at = _read_at(observation.facts.encryption)
+            if read_at is not None and self._clock.now() - read_at <= timedelta(seconds=FRESH_SECONDS):
+                return observation
+            await lease.ensure()
+            again = await self._observer.encryption_again(project_id, observation)
+            if isinstance(again.facts.encryption, Unknown):
+                unknown = again.facts.encryption
+                return NotPushed(unknown.code, unknown.why, retry_after_seconds=unknown.retry_after_seconds)
+            if not _unchanged(observation, again):
+                return NotPushed("settingsChanged", "the settings changed since the plan was made", changed=True)
+            await lease.ensure()
+            observation = again
+        return NotPushed("readsTooSlow", f"the settings took longer than {FRESH_SECONDS} s to read, three times")
+
+
+def _read_at(encryption: Fact[EncryptionAtRest]) -> datetime | None:
+    return None if isinstance(encryption, Unknown) else encryption.read_at
+
+
+def _unchanged(before: Observation, after: Observation) -> bool:
+    old, new = before.facts.encryption, after.facts.encryption
+    if isinstance(old, Unknown) or isinstance(new, Unknown):
+        return False
+    return replace(old, read_at=new.read_at) == new and before.block == after.block
+
+
+def _same(text: str, target: KeyIdentifier) -> bool:
+    try:
+        return KeyIdentifier.parse(text) == target
+    except ValueError:
+        return False

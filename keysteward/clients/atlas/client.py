@@ -1,0 +1,172 @@
+"""
+The Atlas Administration API v2, as far as Keysteward uses it: in our vocabulary, one request a method.
+
+Nothing here retries or waits: a run that meets ``TryLaterError`` ends and comes back by a delayed message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from keysteward.clients.atlas import wire
+from keysteward.clients.atlas.auth import retry_after
+from keysteward.clients.budget import Budgets
+from keysteward.clock import Clock
+from keysteward.errors import RefusedError, TryLaterError
+from keysteward.facts import EncryptionAtRest
+from keysteward.limits import REQUEST_SECONDS
+from keysteward.vocabulary import PROJECT_ID, Cluster, InvalidNameError, KeyIdentifier, NodeAddresses
+
+PAGE = 500
+AGE_ALERT = "AZURE_ENCRYPTION_KEY_NEEDS_ROTATION"
+
+PASSING_REFUSALS = frozenset({
+    "INVALID_AZURE_CREDENTIALS",  # also seen with good credentials
+    "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED",
+    "CANNOT_ASSUME_ROLE",
+    "ENCRYPTION_AT_REST_SETTINGS_INVALID",  # the key in use cannot be reached: ends when access is restored
+    "RATE_LIMITED",
+    "RATE_LIMITED_TOKEN_BUCKET",
+})
+"""Error codes of a 4xx that may pass without anybody changing the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptionRead:
+    """What Atlas answered: the facts, and the azure block as read (without ``valid``) for a later push."""
+
+    facts: EncryptionAtRest
+    block: Mapping[str, Any]
+
+
+class AtlasClient:
+    """One per process. ``http`` carries authentication, proxy and certificate settings."""
+
+    def __init__(self, http: httpx.AsyncClient, base_url: str, budgets: Budgets, clock: Clock) -> None:
+        self._http = http
+        self._api = base_url.rstrip("/") + "/api/atlas/v2"
+        self._budgets = budgets
+        self._clock = clock
+
+    async def project_name(self, project_id: str) -> str | None:
+        """Read the project's name (``getGroup``)."""
+        name = (await self._call(project_id, "GET", "", "2023-01-01")).get("name")
+        return name if isinstance(name, str) else None
+
+    async def encryption_at_rest(self, project_id: str) -> EncryptionRead:
+        """Read the encryption settings. Makes Atlas check the key as well (``getGroupEncryptionAtRest``)."""
+        return self._encryption(await self._call(project_id, "GET", "/encryptionAtRest", "2023-01-01"))
+
+    async def push_key_identifier(
+        self, project_id: str, block: Mapping[str, Any], target: KeyIdentifier, secret: str | None
+    ) -> EncryptionRead:
+        """
+        Point the project's encryption at rest at *target*. Idempotent.
+
+        The block goes back as read, with only the identifier changed: what else a caller of ours leaves out is
+        left alone (unverified for ``secret``, which is never returned). Atlas contacts the vault before it answers:
+        4 to 21 s seen. Source: ``updateGroupEncryptionAtRest``, 2023-01-01.
+
+        Raises:
+            RefusedError: Atlas gave a reason; trying the same again cannot help.
+            TryLaterError: rate limit, gateway, time-out or a passing refusal. After a time-out the change may have
+                been made: read before the next attempt.
+            ValueError: *block* is of a project whose encryption is off; a push must never switch it on.
+        """
+        if block.get("enabled") is not True:
+            raise ValueError("a key identifier is pushed only where encryption is on")
+        azure = {k: v for k, v in block.items() if k != "valid"} | {"keyIdentifier": str(target)}
+        if secret is not None:
+            azure["secret"] = secret
+        body = {"azureKeyVault": azure}
+        return self._encryption(await self._call(project_id, "PATCH", "/encryptionAtRest", "2023-01-01", body))
+
+    async def clusters(self, project_id: str) -> list[Cluster]:
+        """Read every cluster of the project, page by page (``listGroupClusters``, 2024-08-05)."""
+        rows = await self._pages(project_id, "/clusters", "2024-08-05")
+        return [c for c in map(wire.cluster, rows) if c is not None]
+
+    async def node_addresses(self, project_id: str) -> list[NodeAddresses]:
+        """Read the addresses that the project's nodes use and will use (``getGroupIpAddresses``)."""
+        return wire.node_addresses(await self._call(project_id, "GET", "/ipAddresses", "2023-01-01"))
+
+    async def age_alert_is_open(self, project_id: str) -> bool:
+        """Say whether Atlas's alert on the key's age is open (``listGroupAlerts``, status OPEN)."""
+        rows = await self._pages(project_id, "/alerts", "2023-01-01", {"status": "OPEN"})
+        return any(isinstance(row, dict) and row.get("eventTypeName") == AGE_ALERT for row in rows)
+
+    async def _pages(
+        self, project_id: str, path: str, version: str, query: Mapping[str, str] | None = None
+    ) -> Sequence[Any]:
+        rows: list[Any] = []
+        for number in range(1, 1000):
+            page = {"itemsPerPage": str(PAGE), "pageNum": str(number), **(query or {})}
+            found = wire.results(await self._call(project_id, "GET", path, version, query=page))
+            rows += found
+            if len(found) < PAGE:
+                return rows
+        raise TryLaterError("atlasAnswerUnreadable", "Atlas's list does not end")
+
+    def _encryption(self, body: Mapping[str, Any]) -> EncryptionRead:
+        block = wire.azure_block(body)
+        facts = wire.encryption_at_rest(block, self._clock.now())
+        return EncryptionRead(facts, {k: v for k, v in block.items() if k != "valid"})
+
+    async def _call(
+        self,
+        project_id: str,
+        method: str,
+        path: str,
+        version: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        if not PROJECT_ID.fullmatch(project_id):
+            raise InvalidNameError("a project id is 24 lower-case hexadecimal digits")
+        self._budgets.spend(project_id)
+        media = f"application/vnd.atlas.{version}+json"
+        headers = {"Accept": media} | ({"Content-Type": media} if body is not None else {})
+        content = json.dumps(body).encode() if body is not None else None
+        template = f"{method} groups/{{groupId}}{path}"
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                answer = await self._http.request(
+                    method, f"{self._api}/groups/{project_id}{path}", headers=headers, content=content, params=query
+                )
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise TryLaterError("atlasUnreachable", f"{template}: {type(error).__name__}") from None
+        return _read(answer, template)
+
+
+def _read(answer: httpx.Response, template: str) -> dict[str, Any]:
+    """Turn an answer into its JSON object, or the error that it means."""
+    try:
+        body = json.loads(answer.content)
+    except ValueError:
+        body = None
+    if answer.is_success:
+        if isinstance(body, dict):
+            return body
+        raise TryLaterError("atlasAnswerUnreadable", f"{template}: {answer.status_code} without a JSON object")
+    fields = body if isinstance(body, dict) else {}
+    status, named = answer.status_code, fields.get("errorCode")
+    code = named if isinstance(named, str) and named.isidentifier() else f"HTTP_{status}"
+    message = f"{template}: {status}{_parameters(fields)}"
+    passing = status in {408, 425, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR or code in PASSING_REFUSALS
+    if passing or named is None:
+        raise TryLaterError(code, message, retry_after(answer))
+    raise RefusedError(code, message, status)
+
+
+def _parameters(fields: Mapping[str, Any]) -> str:
+    """The refused address of an access-list error: the one parameter that tells the operator what to do."""
+    code, values = str(fields.get("errorCode", "")), fields.get("parameters")
+    if "ACCESS_LIST" in code and isinstance(values, list) and values and isinstance(values[0], str):
+        return f" for address {values[0][:45]}"
+    return ""

@@ -1,0 +1,99 @@
+"""Atlas's JSON turned into our vocabulary. Wire names end here; whatever is not as documented raises ``TryLaterError``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from keysteward.errors import TryLaterError
+from keysteward.facts import EncryptionAtRest
+from keysteward.vocabulary import CLUSTER_NAME, Cluster, ClusterState, NodeAddresses
+
+
+def _unreadable(what: str) -> TryLaterError:
+    return TryLaterError("atlasAnswerUnreadable", f"Atlas's answer is not {what}")
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def azure_block(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``azureKeyVault`` member as read; absent or null is a block that is off."""
+    block = body.get("azureKeyVault")
+    if block is None:
+        return {"enabled": False}
+    if not isinstance(block, dict) or not isinstance(block.get("enabled"), bool | None):
+        raise _unreadable("a description of encryption at rest")
+    return block
+
+
+def encryption_at_rest(block: Mapping[str, Any], read_at: datetime) -> EncryptionAtRest:
+    """Turn the ``azureKeyVault`` block into facts; a member of another type than documented counts as absent."""
+    valid = block.get("valid")
+    return EncryptionAtRest(
+        enabled=block.get("enabled") is True,
+        valid=valid if isinstance(valid, bool) else None,
+        key_identifier=_text(block.get("keyIdentifier")),
+        vault_name=_text(block.get("keyVaultName")),
+        environment=_text(block.get("azureEnvironment")),
+        subscription_id=_text(block.get("subscriptionID")),
+        resource_group=_text(block.get("resourceGroupName")),
+        tenant_id=_text(block.get("tenantID")),
+        client_id=_text(block.get("clientID")),
+        role_id=_text(block.get("roleId")),
+        private_networking=block.get("requirePrivateNetworking") is True,
+        read_at=read_at,
+    )
+
+
+def cluster(document: object) -> Cluster | None:
+    """Read one cluster; None for Atlas's internal ones, which nobody may touch."""
+    if not isinstance(document, dict) or not CLUSTER_NAME.fullmatch(_text(document.get("name")) or ""):
+        raise _unreadable("a list of clusters")
+    if document.get("internalClusterRole") not in {None, "NONE"}:
+        return None
+    state = document.get("stateName")
+    known = state in ClusterState.__members__
+    return Cluster(
+        name=document["name"],
+        state=ClusterState(state) if known else ClusterState.OTHER,
+        paused=document.get("paused") is True,
+        encrypted=document.get("encryptionAtRestProvider") == "AZURE",
+    )
+
+
+def node_addresses(body: Mapping[str, Any]) -> list[NodeAddresses]:
+    """Read ``groups/{id}/ipAddresses``. ``futureOutbound`` may be absent in older answers."""
+    services = body.get("services")
+    clusters = services.get("clusters", []) if isinstance(services, dict) else None
+    if not isinstance(clusters, list):
+        raise _unreadable("a list of node addresses")
+    return [_addresses_of(entry) for entry in clusters]
+
+
+def _addresses_of(entry: object) -> NodeAddresses:
+    if not isinstance(entry, dict) or not _text(entry.get("clusterName")):
+        raise _unreadable("a list of node addresses")
+    return NodeAddresses(
+        cluster=entry["clusterName"],
+        outbound=_addresses(entry.get("outbound")),
+        announced=_addresses(entry.get("futureOutbound")),
+    )
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise _unreadable("a list of node addresses")
+    return tuple(sorted(set(value)))
+
+
+def results(body: Mapping[str, Any]) -> list[Any]:
+    """Return the rows of one page."""
+    rows = body.get("results")
+    if not isinstance(rows, list):
+        raise _unreadable("a page of results")
+    return rows

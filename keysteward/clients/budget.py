@@ -1,0 +1,34 @@
+"""A budget of requests per project, so that a busy day of ours leaves most of Atlas's own bucket to other tools."""
+
+from __future__ import annotations
+
+from keysteward.clock import Clock
+from keysteward.errors import TryLaterError
+
+CAPACITY = 200
+REFILL_PER_SECOND = 2.0
+
+
+class Budgets:
+    """Token buckets by name, in memory of one process. Atlas's own limits are 1,000 a minute and more per project."""
+
+    def __init__(self, clock: Clock, capacity: int = CAPACITY, refill_per_second: float = REFILL_PER_SECOND) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._refill = refill_per_second
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def spend(self, name: str) -> None:
+        """
+        Take one request from the budget of *name*.
+
+        Raises:
+            TryLaterError: the budget is spent; says when there is one again.
+        """
+        now = self._clock.monotonic()
+        left, at = self._buckets.get(name, (float(self._capacity), now))
+        left = min(self._capacity, left + (now - at) * self._refill)
+        if left < 1:
+            self._buckets[name] = (left, now)
+            raise TryLaterError("budgetSpent", "the app's own budget of requests is spent", (1 - left) / self._refill)
+        self._buckets[name] = (left - 1, now)

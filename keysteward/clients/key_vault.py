@@ -1,0 +1,117 @@
+"""Reading keys from Azure Key Vault's data plane, in our vocabulary. Only metadata is read; nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.keyvault.keys import KeyProperties, KeyVaultKey
+from azure.keyvault.keys.aio import KeyClient
+
+from keysteward.clients.budget import Budgets
+from keysteward.errors import RefusedError, TryLaterError
+from keysteward.limits import REQUEST_SECONDS
+from keysteward.vocabulary import InvalidNameError, KeyIdentifier, KeyVersion
+
+
+class KeyVaultClient:
+    """
+    One per process. *options* go to the vendor's client (a transport, for instance).
+
+    The vendor's client retries ten times over 300 s by default; a run that holds a lease cannot wait for that, so a
+    failure ends the run and a delayed message brings it back.
+    """
+
+    def __init__(self, credential: AsyncTokenCredential, budgets: Budgets, **options: Any) -> None:
+        self._credential = credential
+        self._budgets = budgets
+        self._options = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 30} | options
+        self._vaults: dict[str, KeyClient] = {}
+
+    async def newest_version(self, key: KeyIdentifier) -> KeyVersion:
+        """Read the newest version of the key, whatever its state, with type and operations."""
+        return _full(await self._ask(key, lambda: self._vault(key).get_key(key.name)), key)
+
+    async def version(self, identifier: KeyIdentifier) -> KeyVersion:
+        """Read one version, with type and operations."""
+        vault = self._vault(identifier)
+        answer = await self._ask(identifier, lambda: vault.get_key(identifier.name, identifier.version))
+        return _full(answer, identifier)
+
+    async def versions(self, key: KeyIdentifier) -> list[KeyVersion]:
+        """Read every version of the key, in no promised order, without type and operations."""
+
+        async def read() -> list[KeyProperties]:
+            return [p async for p in self._vault(key).list_properties_of_key_versions(key.name)]
+
+        return [_from_properties(p, key) for p in await self._ask(key, read)]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in self._vaults.values():
+            await client.close()
+
+    def _vault(self, key: KeyIdentifier) -> KeyClient:
+        if key.host not in self._vaults:
+            self._vaults[key.host] = KeyClient(f"https://{key.host}", self._credential, **self._options)
+        return self._vaults[key.host]
+
+    async def _ask[T](self, key: KeyIdentifier, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                self._budgets.spend(key.host)
+                return await call()
+        except TimeoutError:
+            raise TryLaterError("vaultUnreachable", f"vault {key.vault} did not answer in {REQUEST_SECONDS} s") from None
+        except ClientAuthenticationError as error:
+            raise TryLaterError("identityRefused", f"no token for vault {key.vault}: {type(error).__name__}") from None
+        except HttpResponseError as error:
+            raise _meaning(error, key) from None
+        except AzureError as error:
+            raise TryLaterError("vaultUnreachable", f"vault {key.vault}: {type(error).__name__}") from None
+
+
+def _meaning(error: HttpResponseError, key: KeyIdentifier) -> TryLaterError | RefusedError:
+    """Name an error answer by status and inner code, never by its text."""
+    status = error.status_code or 0
+    outer = getattr(error.error, "code", None) or f"HTTP_{status}"
+    inner = getattr(error.error, "innererror", None)
+    code = inner.get("code") if isinstance(inner, dict) and inner.get("code") else outer
+    message = f"vault {key.vault}, key {key.name}: {status}"
+    if 400 <= status < 500 and status not in {408, 409, 429}:  # noqa: PLR2004 - the class of refusals
+        return RefusedError(str(code), message, status)
+    asked = error.response.headers.get("retry-after", "") if error.response is not None else ""
+    return TryLaterError(str(code), message, float(asked) if asked.isascii() and asked.isdigit() else None)
+
+
+def _full(answer: KeyVaultKey, asked: KeyIdentifier) -> KeyVersion:
+    found = _from_properties(answer.properties, asked)
+    return KeyVersion(
+        identifier=found.identifier,
+        created_at=found.created_at,
+        enabled=found.enabled,
+        not_before=found.not_before,
+        expires_at=found.expires_at,
+        key_type=str(getattr(answer.key_type, "value", answer.key_type)),
+        operations=frozenset(str(getattr(o, "value", o)) for o in answer.key_operations or ()),
+    )
+
+
+def _from_properties(found: KeyProperties, asked: KeyIdentifier) -> KeyVersion:
+    """Turn the vendor's properties into a version of the key that was asked for; of any other, refuse it."""
+    try:
+        identifier = KeyIdentifier.parse(found.id)
+    except InvalidNameError:
+        identifier = None
+    if identifier is None or identifier.version is None or not identifier.same_key(asked) or found.created_on is None:
+        raise TryLaterError("vaultAnswerUnreadable", f"vault {asked.vault} answered something else than was asked for")
+    return KeyVersion(
+        identifier=asked.with_version(identifier.version),
+        created_at=found.created_on,
+        enabled=found.enabled is True,
+        not_before=found.not_before,
+        expires_at=found.expires_on,
+    )

@@ -1,0 +1,115 @@
+"""
+Decide whether a pushed key identifier has been taken by every cluster. Pure.
+
+Nothing in Atlas's API tells which version a cluster uses, so this is concluded from what clusters did since Atlas's
+answer: UPDATING and then IDLE, or IDLE in two looks far enough apart (a roll-out may begin late).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from keysteward.facts import EncryptionAtRest, Fact, Unknown
+from keysteward.vocabulary import Cluster, ClusterState
+
+BETWEEN_IDLE_LOOKS = timedelta(seconds=15)
+FIRST_LOOK_SECONDS = 15
+LONGEST_LOOK_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterProgress:
+    """What one cluster was seen doing since Atlas's answer."""
+
+    seen_updating: bool = False
+    idle_since: datetime | None = None
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """
+    How far a rotation has come.
+
+    ``look_again_seconds`` is None when it is complete. ``news`` are sentences about what changed since the last look.
+    """
+
+    progress: Mapping[str, ClusterProgress]
+    waiting_for: Sequence[str]
+    paused: Sequence[str]
+    complete: bool
+    why_not: str
+    news: Sequence[str]
+    looks_without_news: int
+    look_again_seconds: int | None
+
+
+def decide_settlement(
+    target: str,
+    before: Mapping[str, ClusterProgress],
+    looks_without_news: int,
+    encryption: Fact[EncryptionAtRest],
+    clusters: Fact[Sequence[Cluster]],
+    now: datetime,
+) -> Settlement:
+    """
+    Say which clusters have settled under *target* since Atlas answered, and when to look again.
+
+    Paused clusters take the identifier when they are resumed; they are named and not waited for. With clusters or
+    encryption unknown nothing counts, in either direction.
+    """
+    if isinstance(clusters, Unknown):
+        return _wait(before, (), looks_without_news + 1, f"clusters are unknown: {clusters.code}")
+    encrypted = [c for c in clusters if c.encrypted and c.state is not ClusterState.DELETING]
+    running = sorted((c for c in encrypted if not c.paused), key=lambda c: c.name)
+    paused = sorted(c.name for c in encrypted if c.paused)
+    after = {c.name: _next(before.get(c.name, ClusterProgress()), c.state, now) for c in running}
+    news = _news(before, after)
+    looks = 0 if news else looks_without_news + 1
+    waiting_for = [name for name, p in after.items() if not p.settled]
+    if isinstance(encryption, Unknown):
+        return replace(_wait(after, waiting_for, looks, f"encryption is unknown: {encryption.code}"), paused=paused)
+    if encryption.key_identifier != target:
+        return replace(_wait(after, waiting_for, looks, "Atlas holds another identifier"), paused=paused)
+    if encryption.valid is not True:
+        return replace(_wait(after, waiting_for, looks, "Atlas does not call it valid yet"), paused=paused, news=news)
+    if waiting_for:
+        why = f"waiting for {', '.join(waiting_for)}"
+        return replace(_wait(after, waiting_for, looks, why), paused=paused, news=news)
+    return Settlement(after, (), paused, complete=True, why_not="", news=news, looks_without_news=0, look_again_seconds=None)
+
+
+def _wait(progress: Mapping[str, ClusterProgress], waiting_for: Sequence[str], looks: int, why: str) -> Settlement:
+    delay = min(FIRST_LOOK_SECONDS * 2 ** min(looks, 10), LONGEST_LOOK_SECONDS)
+    if any(p.idle_since is not None and not p.settled for p in progress.values()):
+        delay = FIRST_LOOK_SECONDS
+    return Settlement(
+        progress, waiting_for, (), complete=False, why_not=why, news=(), looks_without_news=looks, look_again_seconds=delay
+    )
+
+
+def _next(before: ClusterProgress, state: ClusterState, now: datetime) -> ClusterProgress:
+    if before.settled:
+        return before
+    if state is ClusterState.UPDATING:
+        return ClusterProgress(seen_updating=True)
+    if state is not ClusterState.IDLE:
+        return replace(before, idle_since=None)
+    if before.seen_updating:
+        return replace(before, settled=True)
+    if before.idle_since is None:
+        return replace(before, idle_since=now)
+    return replace(before, settled=now - before.idle_since >= BETWEEN_IDLE_LOOKS)
+
+
+def _news(before: Mapping[str, ClusterProgress], after: Mapping[str, ClusterProgress]) -> list[str]:
+    news = []
+    for name, progress in after.items():
+        old = before.get(name, ClusterProgress())
+        if progress.settled and not old.settled:
+            news.append(f"{name} has settled")
+        elif progress.seen_updating and not old.seen_updating:
+            news.append(f"{name} is taking the new key identifier")
+    return news

@@ -1,0 +1,55 @@
+"""
+Every error of the app, named for the reaction that it asks for.
+
+KeystewardError
+├── TryLaterError        the same call may go through later; nothing is known to be wrong
+├── RefusedError         the other side gave a reason; the same call will not go through
+├── LeaseLostError       another instance holds the scope now: stop at once, touch nothing
+└── RequestError         a caller's request cannot be done: becomes a problem+json answer
+"""
+
+from __future__ import annotations
+
+
+class KeystewardError(Exception):
+    """Base of all. ``code`` is stable (the other side's own, or camelCase of ours); no message holds a secret."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class TryLaterError(KeystewardError):
+    """
+    Rate limit, gateway, time-out or a refusal known to be passing.
+
+    After a time-out of a call that changes something, the change may have been made: read before the next attempt.
+    """
+
+    def __init__(self, code: str, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(code, message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RefusedError(KeystewardError):
+    """The other side answered and said no. ``status`` is its HTTP status."""
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(code, message)
+        self.status = status
+
+
+class LeaseLostError(KeystewardError):
+    """The lease of the scope is no longer ours, or too short for the next request."""
+
+
+class RequestError(KeystewardError):
+    """What a caller asked for cannot be done. ``status`` is the HTTP status of the answer."""
+
+    def __init__(self, code: str, message: str, status: int) -> None:
+        super().__init__(code, message)
+        self.status = status

@@ -1,0 +1,165 @@
+"""
+From a message to at most one reconcile: coalescing, spacing, wake-ups and the lease. No rule of any job lives here.
+
+For each scope two rows say all there is to say: ``lease`` (who runs, when the last run started, and the start of the
+last one that came to its end) and ``wake`` (the next time that somebody asked for). All times in them are the storage
+service's, so that clocks of instances that differ do no harm.
+
+A message is answered in one of four ways:
+
+| situation | answer |
+| --- | --- |
+| a run that started after the message was sent came to its end | covered: that run has seen what the message tells of |
+| the scope is busy, or a hint comes too soon after the last start | a wake-up is there, or one is sent: never lost |
+| the scope is free | a run |
+| the run asks to look again | a wake-up, sent before the run counts as come to its end |
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from keysteward.clock import Clock
+from keysteward.errors import LeaseLostError
+from keysteward.limits import BETWEEN_FAN_OUTS_SECONDS, BETWEEN_HINTED_SECONDS
+from keysteward.messages import ReconcileMessage, encode
+from keysteward.store.lease import TABLE, Lease, take_lease, time_of
+from keysteward.store.ports import Page, Row, Tables, WorkQueue
+from keysteward.vocabulary import Scope
+
+log = logging.getLogger("keysteward.runner")
+
+BUSY_SECONDS = 5
+COVER_MARGIN = timedelta(seconds=3)
+"""Both services cut their times to whole seconds, and their clocks may differ (unverified: by 2 s at most)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a reconcile ended: in a word for the log, and when it wants to look again (seconds; None: at the timer)."""
+
+    summary: str
+    look_again_seconds: float | None = None
+
+
+class Reconciler(Protocol):
+    """One converging run over one scope, under its lease."""
+
+    async def __call__(self, scope: Scope, because: str, lease: Lease) -> RunResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The coordination rows of a scope as one answer gave them."""
+
+    page: Page
+    lease: Row | None
+    wake: Row | None
+
+    @property
+    def now(self) -> datetime:
+        return self.page.read_at
+
+
+class ScopeRunner:
+    """One per process. *reconcilers* by kind of scope."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        queue: WorkQueue,
+        clock: Clock,
+        new_holder: Callable[[], str],
+        reconcilers: Mapping[str, Reconciler],
+    ) -> None:
+        self._tables = tables
+        self._queue = queue
+        self._clock = clock
+        self._new_holder = new_holder
+        self._reconcilers = reconcilers
+
+    async def handle(self, message: ReconcileMessage, sent_at: datetime | None) -> str:
+        """
+        Answer one message; says how in a word (see the module's table).
+
+        Args:
+            message: which scope, and why.
+            sent_at: when the queue took the message, by the queue's clock; None where that is not known.
+        """
+        scope = message.scope
+        rows = await self._read(scope)
+        if _is_covered(message, sent_at, rows):
+            return "covered"
+        free_at = _earliest_start(message, rows)
+        if free_at is not None:
+            return await self._wake(scope, rows, free_at, message)
+        lease = await take_lease(self._tables, self._clock, scope, self._new_holder(), rows.lease, rows.page)
+        if lease is None:
+            return await self._wake(scope, rows, rows.now + timedelta(seconds=BUSY_SECONDS), message)
+        return await self._run(message, lease)
+
+    async def _run(self, message: ReconcileMessage, lease: Lease) -> str:
+        scope, started = message.scope, self._clock.monotonic()
+        try:
+            result = await self._reconcilers[scope.kind](scope, message.because, lease)
+            if result.look_again_seconds is not None:
+                rows = await self._read(scope)
+                at = rows.now + timedelta(seconds=max(1.0, result.look_again_seconds))
+                await self._wake(scope, rows, at, ReconcileMessage(scope, "wakeUp"))
+        except LeaseLostError:
+            log.warning("lease lost; the run was ended", extra={"scope": str(scope)})
+            rows = await self._read(scope)
+            return await self._wake(scope, rows, rows.now + timedelta(seconds=BUSY_SECONDS), message)
+        except Exception:
+            await lease.release(covered=False)
+            raise
+        await lease.release(covered=True)
+        seconds = round(self._clock.monotonic() - started, 3)
+        log.info(result.summary, extra={"scope": str(scope), "because": message.because, "seconds": seconds})
+        return "ran"
+
+    async def _wake(self, scope: Scope, rows: _Rows, at: datetime, message: ReconcileMessage) -> str:
+        """See to it that the scope is looked at by *at*: by the wake-up that is recorded, or by one more."""
+        recorded = time_of(rows.wake, "wakeAt")
+        if recorded is not None and rows.now < recorded <= at and message.wake_at != recorded:
+            return "awaited"
+        at = at.replace(microsecond=0) + timedelta(seconds=1 if at.microsecond else 0)
+        delay = max(0, math.ceil((at - rows.now).total_seconds()))
+        wake = ReconcileMessage(scope, message.because, wake_at=at)
+        # Sent before it is recorded: a crash in between sends it twice, never not at all.
+        await self._queue.send(encode(wake), delay_seconds=delay)
+        await self._tables.upsert(TABLE, str(scope), "wake", {"wakeAt": at})
+        return "delayed"
+
+    async def _read(self, scope: Scope) -> _Rows:
+        page = await self._tables.query(TABLE, str(scope))
+        by_key = {row.key: row for row in page.rows}
+        while page.next_key is not None:
+            page = await self._tables.query(TABLE, str(scope), from_key=page.next_key)
+            by_key |= {row.key: row for row in page.rows}
+        return _Rows(page, by_key.get("lease"), by_key.get("wake"))
+
+
+def _is_covered(message: ReconcileMessage, sent_at: datetime | None, rows: _Rows) -> bool:
+    """Whether a run that came to its end has started after all that *message* can tell of."""
+    covered_at = time_of(rows.lease, "coveredAt")
+    if covered_at is None:
+        return False
+    if message.wake_at is not None:
+        return covered_at >= message.wake_at
+    return sent_at is not None and covered_at >= sent_at + COVER_MARGIN
+
+
+def _earliest_start(message: ReconcileMessage, rows: _Rows) -> datetime | None:
+    """When a run may start that hints asked for; None: now."""
+    started_at = time_of(rows.lease, "startedAt")
+    if started_at is None or not message.hinted:
+        return None
+    apart = BETWEEN_FAN_OUTS_SECONDS if message.scope.kind == "fleet" else BETWEEN_HINTED_SECONDS
+    at = started_at + timedelta(seconds=apart)
+    return at if at > rows.now else None

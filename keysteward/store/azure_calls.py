@@ -1,0 +1,199 @@
+"""
+One call to the storage service: short timeouts, few tries, every failure a ``StorageError``.
+
+A run holds a lease while it waits here, so the whole call is bounded, tries and pauses included. The
+texts of errors are made of the service's codes alone: the SDKs' own messages may carry a URL with a
+shared access signature, so they are neither quoted nor chained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from keysteward.store.ports import StorageError
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import AzureError
+    from azure.core.rest import AsyncHttpResponse
+
+    from keysteward.clock import Clock
+
+CALL_SECONDS = 30.0
+"""No call lasts longer, whatever happens."""
+
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 15
+_PAUSES_SECONDS = (0.4, 1.6)
+_LONGEST_PAUSE_SECONDS = 2.0
+_TRY_AGAIN_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_CODE = re.compile(r"[A-Za-z0-9]{1,64}")
+_REQUEST_ID = re.compile(r"[0-9a-fA-F-]{1,64}")
+_REMEDIES = {
+    "AuthenticationFailed": "Compare the key in AzureWebJobsStorage with the storage account's, and the clocks.",
+    "AuthorizationFailure": "The storage account's firewall, or its own settings, keep this app out.",
+    "AuthorizationPermissionMismatch": (
+        "Give the app's identity the roles Storage Table Data Contributor and Storage Queue Data Contributor."
+    ),
+    "KeyBasedAuthenticationNotPermitted": "The account wants an identity: use AzureWebJobsStorage__accountName.",
+}
+
+
+class ServiceRefusedError(StorageError):
+    """
+    The service answered with an error.
+
+    ``code`` is the service's own word for it, or "" where it gave none. ``unsure`` means that an
+    earlier try of the same call failed in a way that may have taken effect all the same, so an answer
+    such as "exists already" may speak of our own write.
+    """
+
+    def __init__(self, message: str, *, status: int, code: str, unsure: bool) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.unsure = unsure
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the last answer of a call said beside its body; filled in also where that answer is an error."""
+
+    status: int = 0
+    date: str = ""
+    tries: int = 0
+
+    def note(self, response: Any) -> None:  # noqa: ANN401 - azure-core passes its own PipelineResponse, which is generic
+        self.status = response.http_response.status_code
+        self.date = response.http_response.headers.get("Date") or ""
+
+    def read_at(self) -> datetime:
+        """The service's clock when it answered, whole seconds."""
+        try:
+            return parsedate_to_datetime(self.date).astimezone(UTC)
+        except ValueError:
+            raise StorageError("The storage service answered without a readable Date header.") from None
+
+
+type Send[T] = Callable[..., Awaitable[T]]
+"""One try: an SDK call that passes on the options (keyword arguments) that it is given."""
+
+
+async def call_storage[T](what: str, send: Send[T], *, clock: Clock, answer: Answer | None = None) -> T:
+    """
+    Try *send* up to three times, at most ``CALL_SECONDS`` in all.
+
+    Args:
+        what: the deed in words, for error texts ("get a row of table state").
+        send: is called once a try.
+        clock: sleeps between the tries.
+        answer: takes what the last answer said.
+
+    Raises:
+        ServiceRefusedError: the service's last word was an error.
+        StorageError: no readable answer. The write may have happened.
+    """
+    answer = Answer() if answer is None else answer
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            return await _tries(what, send, clock, answer)
+    except TimeoutError:
+        raise StorageError(
+            f"The storage service did not {what} within {CALL_SECONDS:.0f} s. Whether a write took effect is not known."
+        ) from None
+
+
+async def _tries[T](what: str, send: Send[T], clock: Clock, answer: Answer) -> T:
+    from azure.core.exceptions import AzureError  # noqa: PLC0415 - SDKs are imported on first use: cold start
+
+    # The SDKs' own retries are off: they hide whether an earlier try may have taken effect.
+    options = {
+        "retry_total": 0,
+        "connection_timeout": _CONNECT_SECONDS,
+        "read_timeout": _READ_SECONDS,
+        "raw_response_hook": answer.note,
+    }
+    tried = 0
+    while True:
+        answer.tries += 1
+        try:
+            return await send(**options)
+        except AzureError as error:
+            failure, again = _failure(what, error, unsure=tried > 0)
+            pause = _pause_seconds(error, tried)
+        except OSError as error:
+            # aiohttp lets a few of the operating system's errors through that azure-core does not translate.
+            failure, again = _unreadable(what, error), True
+            pause = _PAUSES_SECONDS[min(tried, len(_PAUSES_SECONDS) - 1)]
+        if not again or tried == len(_PAUSES_SECONDS):
+            raise failure from None
+        tried += 1
+        await clock.sleep(pause)
+
+
+def _failure(what: str, error: AzureError, *, unsure: bool) -> tuple[StorageError, bool]:
+    """Translate the error, and say whether another try may help."""
+    from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415 - as above
+
+    response = _response_of(error)
+    if response is None:
+        return _unreadable(what, error), not isinstance(error, ClientAuthenticationError)
+    status = response.status_code
+    if status < 400:  # noqa: PLR2004 - HTTP's own border
+        return _unreadable(what, error), False
+    code = _code_of(error, response)
+    text = f"The storage service refused to {what}: {status} {code or 'without a code'}{_request_id_of(response)}."
+    if remedy := _REMEDIES.get(code):
+        text += f" {remedy}"
+    return ServiceRefusedError(text, status=status, code=code, unsure=unsure), status in _TRY_AGAIN_STATUSES
+
+
+def _unreadable(what: str, error: Exception) -> StorageError:
+    inner = getattr(error, "inner_exception", None)
+    names = type(error).__name__ if inner is None else f"{type(error).__name__}, {type(inner).__name__}"
+    return StorageError(
+        f"The storage service gave no readable answer when asked to {what} ({names}). "
+        "Whether a write took effect is not known."
+    )
+
+
+def _pause_seconds(error: AzureError, tried: int) -> float:
+    response = _response_of(error)
+    asked = response.headers.get("Retry-After", "") if response is not None else ""
+    pause = _PAUSES_SECONDS[min(tried, len(_PAUSES_SECONDS) - 1)]
+    return min(max(float(asked), pause), _LONGEST_PAUSE_SECONDS) if asked.isdecimal() else pause
+
+
+def _response_of(error: AzureError) -> AsyncHttpResponse | None:
+    response: AsyncHttpResponse | None = getattr(error, "response", None)
+    return response
+
+
+def _code_of(error: AzureError, response: AsyncHttpResponse) -> str:
+    """
+    Find the service's code: in the SDK's attribute, in the header, or in the body.
+
+    azure-data-tables sets ``error_code`` on most errors but raises the one of an insert undecoded, and
+    the table service need not send ``x-ms-error-code``.
+    """
+    named = getattr(error, "error_code", None) or response.headers.get("x-ms-error-code")
+    code = str(getattr(named, "value", named) or "") or _code_in_body(response)
+    return code if _CODE.fullmatch(code) else ""
+
+
+def _code_in_body(response: AsyncHttpResponse) -> str:
+    try:
+        return str(json.loads(response.text())["odata.error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _request_id_of(response: AsyncHttpResponse) -> str:
+    request_id = response.headers.get("x-ms-request-id") or ""
+    return f", request {request_id}" if _REQUEST_ID.fullmatch(request_id) else ""

@@ -1,0 +1,177 @@
+"""
+The shapes of what the app remembers, and how they become rows.
+
+Everything here but history can be rebuilt from Atlas and Azure. Records carry no secret and no personal data.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+CHUNK = 30_000
+"""Characters of JSON in one column: a column holds at most 32,768 UTF-16 units, and our JSON is ASCII."""
+MOST_CHUNKS = 30
+
+
+class Record(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
+    """Base of all: JSON members in camelCase, defaults left out."""
+
+
+class ClusterProgressRecord(Record):
+    seen_updating: bool = False
+    idle_since: datetime | None = None
+    settled: bool = False
+
+
+class RotationRecord(Record):
+    """
+    A rotation that was begun: written before the push, so that a crash or a lost answer is recognised.
+
+    ``state``: pushing (the answer is not known), following (Atlas has taken it).
+    """
+
+    state: Literal["pushing", "following"]
+    operation_id: str
+    from_identifier: str
+    to_identifier: str
+    reason: str
+    begun_at: datetime
+    audit_key: str
+    answered_at: datetime | None = None
+    clusters: dict[str, ClusterProgressRecord] = {}
+    looks_without_news: int = 0
+    age_alert_was_open: bool = False
+
+
+class AttemptRecord(Record):
+    """A push that did not go through. See ``keysteward.decide.rotation.Attempt``."""
+
+    target: str
+    code: str
+    at: datetime
+    not_before: datetime
+    permanent: bool
+    count: int = 1
+
+
+class HoldRecord(Record):
+    code: str
+    message: str
+    evidence: str
+    remedy: str
+    runbook: str
+    since: datetime
+
+
+class OutcomeRecord(Record):
+    """How the last reconcile of the scope ended."""
+
+    at: datetime
+    result: str
+    reason: str
+    operation_id: str | None = None
+
+
+class AddressRecord(Record):
+    outbound: list[str]
+    announced: list[str]
+
+
+class ProjectRecord(Record):
+    """What is remembered of a project: the last observation in short, and what is under way."""
+
+    project_id: str
+    name: str | None = None
+    observed_at: datetime | None = None
+    vault: str | None = None
+    key: str | None = None
+    identifier: str | None = None
+    current_version: str | None = None
+    newest_version: str | None = None
+    rotation_state: str = "unknown"
+    rotation_reason: str = "notSeenYet"
+    clusters_encrypted: int | None = None
+    clusters_paused: int | None = None
+    hold: HoldRecord | None = None
+    last_outcome: OutcomeRecord | None = None
+    rotation: RotationRecord | None = None
+    attempt: AttemptRecord | None = None
+    age_alert_open: bool = False
+    unknown_in_a_row: int = 0
+    addresses: dict[str, AddressRecord] | None = None
+
+
+class StepRecord(Record):
+    at: datetime
+    what: str
+    result: str
+
+
+class OperationRecord(Record):
+    """
+    Something that was asked for or begun, followed to its end.
+
+    ``state``: queued, running, waiting, succeeded, held, failed; the last three are ends and are never left again.
+    """
+
+    operation_id: str
+    kind: Literal["rotate", "reconcile"]
+    project_id: str | None
+    state: Literal["queued", "running", "waiting", "succeeded", "held", "failed"]
+    who: str
+    reason: str
+    created_at: datetime
+    vault: str | None = None
+    key_identifier: str | None = None
+    steps: list[StepRecord] = []
+    error: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in {"succeeded", "held", "failed"}
+
+
+class AuditRecord(Record):
+    """One action, or one refusal to act. ``result`` is ``intended`` until the act is known to have ended."""
+
+    at: datetime
+    who: str
+    what: str
+    scope: str
+    reason: str
+    result: str
+    before: str | None = None
+    after: str | None = None
+    operation_id: str | None = None
+    evidence: str | None = None
+    digest: str | None = None
+
+
+def to_columns(record: Record) -> dict[str, str]:
+    """
+    Turn a record into text columns ``json0``, ``json1`` ...
+
+    Raises:
+        ValueError: the record is larger than a row can hold.
+    """
+    # A project's name may hold any character; counted in ASCII escapes, a chunk never exceeds a column's UTF-16 units.
+    text = json.dumps(msgspec.to_builtins(record), separators=(",", ":"))
+    chunks = [text[i : i + CHUNK] for i in range(0, len(text), CHUNK)]
+    if len(chunks) > MOST_CHUNKS:
+        raise ValueError(f"a {type(record).__name__} of {len(text)} characters does not fit a row")
+    return {f"json{n}": chunk for n, chunk in enumerate(chunks)}
+
+
+def from_columns[R: Record](kind: type[R], columns: Any) -> R:
+    """
+    Read a record back. Members that this release does not know are ignored, missing ones take their defaults.
+
+    Raises:
+        msgspec.ValidationError: the row is not such a record.
+    """
+    text = "".join(columns[f"json{n}"] for n in range(MOST_CHUNKS) if f"json{n}" in columns)
+    return msgspec.json.decode(text, type=kind)

@@ -1,0 +1,171 @@
+"""
+What the app remembers, by its own names: records, operations, history, the index of vaults, the outbox.
+
+Tables: one a kind, so that each can be read, kept and swept on its own. Only the holder of a scope's lease writes that
+scope's record; operations are written by their creator first and by the lease's holder afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from keysteward.store.ports import ANY_VERSION, Row, RowExistsError, Tables
+from keysteward.store.records import OperationRecord, ProjectRecord, from_columns, to_columns
+from keysteward.vocabulary import NodeAddresses
+
+RECORDS = "keystewardRecords"
+OPERATIONS = "keystewardOperations"
+HISTORY = "keystewardHistory"
+VAULTS = "keystewardVaults"
+OUTBOX = "keystewardOutbox"
+
+OPERATION_ID = re.compile(r"[a-z0-9-]{3,24}\.[0-9a-f]{22}")
+
+
+def new_operation_id(scope_name: str, now: datetime, random_hex: Callable[[int], str] = secrets.token_hex) -> str:
+    """Make an id that names its scope and sorts by time: ``<scope>.<12 hex of milliseconds><10 random hex>``."""
+    return f"{scope_name}.{int(now.timestamp() * 1000):012x}{random_hex(5)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored[R]:
+    """A record with the version of its row."""
+
+    record: R
+    etag: str
+
+
+class State:
+    """Typed access to the tables. Every method may raise ``StorageError``."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def project(self, project_id: str) -> ProjectRecord:
+        """Read what is remembered of a project; a fresh record where nothing is."""
+        row = await self._tables.get(RECORDS, "project", project_id)
+        return _read(ProjectRecord, row) if row is not None else ProjectRecord(project_id=project_id)
+
+    async def save_project(self, record: ProjectRecord) -> None:
+        await self._tables.upsert(RECORDS, "project", record.project_id, to_columns(record))
+
+    async def projects(self) -> list[ProjectRecord]:
+        """Read the record of every project that was ever seen, by project id."""
+        return [_read(ProjectRecord, row) for row in await self._all(RECORDS, "project")]
+
+    async def add_operation(self, operation: OperationRecord) -> None:
+        """
+        Write a new operation.
+
+        Raises:
+            RowExistsError: there is one of this id.
+        """
+        scope, key = _split(operation.operation_id)
+        await self._tables.insert(OPERATIONS, scope, key, _operation_columns(operation))
+
+    async def save_operation(self, operation: OperationRecord) -> None:
+        """Write an operation again. Never takes one back that came to its end: the caller has read it as open."""
+        scope, key = _split(operation.operation_id)
+        await self._tables.replace(OPERATIONS, scope, key, _operation_columns(operation), ANY_VERSION)
+
+    async def operation(self, operation_id: str) -> OperationRecord | None:
+        """Read one operation by its id; None where there is none of this id."""
+        scope, key = _split(operation_id)
+        row = await self._tables.get(OPERATIONS, scope, key)
+        return _read(OperationRecord, row) if row is not None else None
+
+    async def open_operations(self, scope_name: str) -> list[OperationRecord]:
+        """Read every operation of a scope that has not come to its end, oldest first."""
+        rows = await self._all(OPERATIONS, scope_name, equal={"open": "yes"})
+        return [_read(OperationRecord, row) for row in rows]
+
+    async def index_vault(self, project_id: str, vault: str, key: str) -> None:
+        """Remember that a project uses a key of a vault, so that the vault's events find it."""
+        await self._tables.upsert(VAULTS, vault.lower(), project_id, {"key": key.lower()})
+
+    async def forget_vault(self, project_id: str, vault: str) -> None:
+        await self._tables.delete(VAULTS, vault.lower(), project_id)
+
+    async def projects_using(self, vault: str, key: str | None) -> list[str] | None:
+        """
+        Return the projects that use a vault, or one key of it. None: no project is known to use the vault at all.
+        """
+        rows = await self._all(VAULTS, vault.lower())
+        if not rows:
+            return None
+        return [row.key for row in rows if key is None or row.values.get("key") == key.lower()]
+
+    async def note_identifier(self, project_id: str, seen_at: datetime, identifier: str, source: str) -> None:
+        """Keep for good that from *seen_at* on Atlas was seen to use *identifier*."""
+        await self._note(project_id, "identifier", seen_at, {"identifier": identifier, "source": source})
+
+    async def note_addresses(self, project_id: str, seen_at: datetime, addresses: Sequence[NodeAddresses]) -> None:
+        """Keep for good which addresses the nodes of a project were seen to use and to announce."""
+        content = {a.cluster: {"outbound": a.outbound, "announced": a.announced} for a in addresses}
+        text = msgspec.json.encode(content).decode()
+        parts = {f"json{i // 30_000}": text[i : i + 30_000] for i in range(0, len(text), 30_000)}
+        await self._note(project_id, "addresses", seen_at, parts)
+
+    async def history(self, project_id: str, kind: str) -> list[Row]:
+        """Read the history rows of a project of one kind (``identifier``, ``addresses``), oldest first."""
+        return await self._all(HISTORY, project_id, from_key=f"{kind}.", to_key=f"{kind}/")
+
+    async def announce(self, kind: str, subject: str, at: datetime, once: str, data: dict[str, Any]) -> None:
+        """
+        Put an outcome into the outbox, to be delivered as a CloudEvent.
+
+        Args:
+            kind: the event's type without its prefix, e.g. ``RotationCompleted``.
+            subject: the scope.
+            at: when it happened.
+            once: a name of this change of state; a second announcement of the same is dropped.
+            data: the event's data; no secret.
+        """
+        columns: dict[str, str | datetime] = {"kind": kind, "subject": subject, "at": at}
+        columns["data"] = msgspec.json.encode(data).decode()
+        try:
+            await self._tables.insert(OUTBOX, "pending", once, columns)
+        except RowExistsError:
+            return
+
+    async def _note(self, project_id: str, kind: str, at: datetime, values: dict[str, str]) -> None:
+        # The same sight noted twice (a crash between this and the record) writes the same row again.
+        key = f"{kind}.{int(at.timestamp() * 1_000_000):016x}"
+        await self._tables.upsert(HISTORY, project_id, key, {"seenAt": at, **values})
+
+    async def _all(
+        self,
+        table: str,
+        partition: str,
+        *,
+        from_key: str = "",
+        to_key: str | None = None,
+        equal: dict[str, str] | None = None,
+    ) -> list[Row]:
+        rows: list[Row] = []
+        next_key: str | None = from_key
+        while next_key is not None:
+            page = await self._tables.query(table, partition, from_key=next_key, to_key=to_key, equal=equal)
+            rows += page.rows
+            next_key = page.next_key
+        return rows
+
+
+def _read[R: (ProjectRecord, OperationRecord)](kind: type[R], row: Row) -> R:
+    return from_columns(kind, row.values)
+
+
+def _split(operation_id: str) -> tuple[str, str]:
+    scope, _, key = operation_id.partition(".")
+    return scope, key
+
+
+def _operation_columns(operation: OperationRecord) -> dict[str, str]:
+    return {**to_columns(operation), "open": "no" if operation.ended else "yes"}

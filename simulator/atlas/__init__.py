@@ -1,0 +1,1 @@
+"""The simulated Atlas Administration API: state, rules, roll-out, tokens, limits, routes."""

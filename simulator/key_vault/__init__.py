@@ -1,0 +1,1 @@
+"""The data plane of simulated key vaults: state, errors, routes."""

@@ -1,0 +1,95 @@
+"""What Atlas finds when it looks at a key: whether it may take a version, and whether it can use the one it has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from simulator.key_vault.state import AtlasAccess, Vault, Version
+
+SHORTEST_LIFE = timedelta(hours=48)
+_IDENTIFIER = re.compile(
+    r"https://(?P<host>(?P<vault>[a-z0-9-]{3,24})\.vault\.azure\.net)/keys/(?P<key>[0-9a-zA-Z-]{1,127})"
+    r"(?:/(?P<version>[0-9a-f]{32}))?/?",
+    re.IGNORECASE,
+)
+
+
+class Finding(StrEnum):
+    """What Atlas finds; the names say which error code of its PATCH they become."""
+
+    USABLE = "usable"
+    NO_IDENTIFIER = "noIdentifier"
+    NOT_FOUND = "notFound"
+    NOT_ENABLED = "notEnabled"
+    EXPIRED = "expired"
+    EXPIRING = "expiring"
+    NOT_ACTIVE = "notActive"
+    WRONG_KIND = "wrongKind"
+    REVOKED = "revoked"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The parts of a well-formed identifier. ``version`` is None where it names the key alone."""
+
+    host: str
+    vault: str
+    key: str
+    version: str | None
+
+
+def named(identifier: str) -> Named | None:
+    """Take an identifier apart, None where it is none."""
+    parts = _IDENTIFIER.fullmatch(identifier)
+    if parts is None:
+        return None
+    version = parts["version"]
+    return Named(parts["host"].lower(), parts["vault"].lower(), parts["key"], version.lower() if version else None)
+
+
+def may_take(vaults: Mapping[str, Vault], identifier: str, now: datetime) -> Finding:
+    """Say whether Atlas may take *identifier* as the project's key: it must be able to encrypt for some time yet."""
+    parts = named(identifier)
+    if parts is None or parts.version is None:
+        return Finding.NO_IDENTIFIER
+    version = _look(vaults, parts)
+    if isinstance(version, Finding):
+        return version
+    if not version.enabled:
+        return Finding.NOT_ENABLED
+    if version.not_before is not None and version.not_before > now:
+        return Finding.NOT_ACTIVE
+    if version.expires_at is not None and version.expires_at - now < SHORTEST_LIFE:
+        return Finding.EXPIRED if version.expires_at <= now else Finding.EXPIRING
+    if not version.kty.startswith("RSA") or not {"encrypt", "decrypt"} <= set(version.key_ops):
+        return Finding.WRONG_KIND
+    return Finding.USABLE
+
+
+def can_use(vaults: Mapping[str, Vault], identifier: str) -> Finding:
+    """Say whether Atlas can decrypt with the key it has. An expired key still decrypts."""
+    parts = named(identifier)
+    if parts is None:
+        return Finding.NO_IDENTIFIER
+    version = _look(vaults, parts)
+    if isinstance(version, Finding):
+        return version
+    return Finding.USABLE if version.enabled else Finding.NOT_ENABLED
+
+
+def _look(vaults: Mapping[str, Vault], parts: Named) -> Version | Finding:
+    vault = vaults.get(parts.host)
+    if vault is None or vault.atlas_access is AtlasAccess.UNREACHABLE:
+        return Finding.NOT_FOUND if vault is None else Finding.UNREACHABLE
+    if vault.atlas_access is AtlasAccess.REVOKED:
+        return Finding.REVOKED
+    key = vault.keys.get(parts.key.lower())
+    if key is None or key.deleted_at is not None:
+        return Finding.NOT_FOUND
+    # Unverified: whether Atlas keeps a versionless identifier at all, and that it then uses the newest version.
+    return key.newest if parts.version is None else key.versions.get(parts.version, Finding.NOT_FOUND)
