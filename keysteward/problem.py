@@ -49,11 +49,18 @@ def showable_step(name: str, position: int) -> str:
     return name if _SHOWABLE.fullmatch(name) else f"#{position}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that *name* was probably meant to be; case and underscores do not count."""
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.7) -> str | None:
+    """
+    Find the known name that *name* was probably meant to be; case, hyphens and underscores do not count.
+
+    Args:
+        name: what was written.
+        known: what could have been meant.
+        likeness: how like they must be, 0 to 1 (difflib's ratio).
+    """
     folded = {_folded(candidate): candidate for candidate in known}
     # Only the beginning is compared: similarity of long texts takes quadratic time.
-    close = get_close_matches(_folded(name[:80]), folded, n=1, cutoff=0.7)
+    close = get_close_matches(_folded(name[:80]), folded, n=1, cutoff=likeness)
     return folded[close[0]] if close else None
 
 

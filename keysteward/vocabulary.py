@@ -47,6 +47,7 @@ VAULT_SUFFIXES = {
 """Host suffix of a vault per cloud. Source: Key Vault documentation, about-keys-secrets-certificates."""
 
 _CLOUD_OF_SUFFIX = {suffix: cloud for cloud, suffix in VAULT_SUFFIXES.items()}
+LONGEST_IDENTIFIER = 512
 _IDENTIFIER = re.compile(r"https://([^/:@?#]+)(?::443)?/keys/([^/?#]+)(?:/([^/?#]*))?/?", re.IGNORECASE)
 
 
@@ -71,7 +72,9 @@ class KeyIdentifier:
         Raises:
             InvalidNameError: not the URL of a key in a vault of a known cloud.
         """
-        match = _IDENTIFIER.fullmatch(text.strip()) if isinstance(text, str) and len(text) < 512 else None
+        match = (
+            _IDENTIFIER.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= LONGEST_IDENTIFIER else None
+        )
         if match is None:
             raise InvalidNameError("a key identifier reads https://<vault>.vault.azure.net/keys/<name>/<version>")
         vault, _, suffix = match[1].lower().partition(".")
@@ -178,7 +181,9 @@ class Scope:
     @classmethod
     def vault(cls, name: str) -> Scope:
         if not VAULT_NAME.fullmatch(name):
-            raise InvalidNameError("a vault name is 3 to 24 letters, digits and single hyphens, and begins with a letter")
+            raise InvalidNameError(
+                "a vault name is 3 to 24 letters, digits and single hyphens, and begins with a letter"
+            )
         return cls("vault", name.lower())
 
     @classmethod

@@ -8,8 +8,11 @@ when told, so that a person (or a test in the host) can skip ninety days.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_START = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import TYPE_CHECKING
 
 from simulator.atlas.service import Atlas
-from simulator.clock import SimulatedClock
 from simulator.event_grid import EventGrid
 from simulator.faults import Fault, FaultKind, Faults
 from simulator.identity import Identity
@@ -21,6 +21,9 @@ from simulator.latencies import NONE, LatencyTable
 from simulator.recording import NOT_SIMULATED, Exchange, Record
 from simulator.routing import Call, Route
 from simulator.wire import ConnectionDropped, Refused, Request, Response
+
+if TYPE_CHECKING:
+    from simulator.clock import SimulatedClock
 
 type Service = Atlas | KeyVault | Identity
 type Observer = Callable[[Request, Response, Exchange], None]
@@ -80,26 +83,19 @@ class Cloud:
         call = Call(request, found[0], found[1], self.clock.now())
         passing = service.passing_faults(call.route)
         fault = self.faults.pick(request.host, request.method, call.route.template, passing)
-        if fault is None:
-            response, code = _answer(service, call)
-        else:
-            response, code = _answer_with(fault, service, call)
+        response, code = _answer(service, call) if fault is None else _answer_with(fault, service, call)
         return self._finish(call, response, code, fault)
 
     def _finish(self, call: Call, response: Response | None, code: str | None, fault: Fault | None) -> Response:
         seconds = self._latency(call.route, fault)
-        status_response = response
         name = fault.name if fault else None
-        self.record.add(
-            call.now, call.request, call.route.template, status_response, code, call.caller, call.changes, name
-        )
+        self.record.add(call.now, call.request, call.route.template, response, code, call.caller, call.changes, name)
         if response is None:
             raise ConnectionDropped(seconds)
-        if seconds:
-            response = replace(response, latency_seconds=seconds)
+        answer = replace(response, latency_seconds=seconds) if seconds else response
         for observer in self.observers:
-            observer(call.request, response, self.record[-1])
-        return response
+            observer(call.request, answer, self.record[-1])
+        return answer
 
     def _latency(self, route: Route, fault: Fault | None) -> float:
         seconds = self.latencies.draw(route.latency, self._random)
@@ -108,7 +104,7 @@ class Cloud:
     def _not_simulated(self, request: Request) -> Response:
         text = f"{request.method} {request.host}{request.path} is not simulated. docs/simulator.md lists what is.\n"
         response = Response(501, {"content-type": "text/plain; charset=utf-8"}, text.encode())
-        self.record.add(self.clock.now(), request, NOT_SIMULATED, response, "notSimulated", "", False, None)  # noqa: FBT003
+        self.record.add(self.clock.now(), request, NOT_SIMULATED, response, "notSimulated", "", False, None)
         return response
 
 

@@ -7,26 +7,35 @@ itself: lost, doubled, late or in another order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from random import Random
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 from uuid import UUID
 
 from simulator.agenda import Agenda
-from simulator.clock import SimulatedClock
 from simulator.routing import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
+    from simulator.clock import SimulatedClock
 
 type Schema = Literal["eventgrid", "cloudevents"]
 SCHEMAS: tuple[str, ...] = get_args(Schema.__value__)
 
 SOURCE = "Event Grid documentation (delivery and retry, Key Vault schema)"
 RULES = (
-    Rule("A new key version raises Microsoft.KeyVault.KeyNewVersionCreated; members are PascalCase, EXP a number or null.", SOURCE),
+    Rule(
+        "A new key version raises KeyNewVersionCreated; members of `data` are PascalCase, EXP a number or null.",
+        SOURCE,
+    ),
     Rule("Only versions made after the subscription exists raise anything.", SOURCE),
-    Rule("KeyNearExpiry 30 days before the end of the newest version, KeyExpired at its end; each once.", "once: unverified", verified=False),
-    Rule("A version that is already nearer to its end than that: near expiry at once.", "unverified", verified=False),
+    Rule(
+        "KeyNearExpiry 30 days before the end of the newest version, KeyExpired at its end; each once.",
+        "once: unverified",
+    ),
+    Rule("A version that is already nearer to its end than that: near expiry at once.", "unverified"),
     Rule("Disabling, deleting or recovering raises nothing.", SOURCE),
     Rule("At least once, no order: doubles, late and lost events on order.", SOURCE),
 )
@@ -84,7 +93,9 @@ class Delivery:
     event: Event
     due_at: datetime
     attempts: int = 0
+    in_flight: bool = False
     outcomes: list[str] = field(default_factory=list)
+    """What each attempt came to: a status, or the kind of failure."""
 
     @property
     def body(self) -> object:
@@ -147,7 +158,8 @@ class EventGrid:
     def due(self) -> list[Delivery]:
         """Return the pending deliveries whose time has come, earliest first."""
         now = self._clock.now()
-        return sorted((delivery for delivery in self.pending if delivery.due_at <= now), key=lambda one: one.due_at)
+        waiting = (one for one in self.pending if one.due_at <= now and not one.in_flight)
+        return sorted(waiting, key=lambda one: one.due_at)
 
     def take(self) -> list[Delivery]:
         """Return what is due and count it as delivered."""
@@ -158,7 +170,7 @@ class EventGrid:
 
     def next_due_at(self) -> datetime | None:
         """Return when something next happens here: a delivery or a scheduled event. None: nothing waits."""
-        times = [delivery.due_at for delivery in self.pending]
+        times = [delivery.due_at for delivery in self.pending if not delivery.in_flight]
         scheduled = self.agenda.next_at
         return min(times if scheduled is None else [*times, scheduled], default=None)
 

@@ -7,11 +7,14 @@ row. Background faults are the passing kind: a client that tries again gets thro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
 
 
 class FaultKind(StrEnum):
@@ -33,7 +36,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One ordered fault. ``host`` and ``route`` are patterns (``*``, ``?``); a route pattern may be a template's end."""
+    """One ordered fault. ``host`` and ``route`` are patterns (``*``, ``?``); a template's end will do as route."""
 
     kind: FaultKind = FaultKind.ANSWER
     host: str = "*"

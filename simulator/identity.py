@@ -10,15 +10,19 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from random import Random
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
 
-from simulator.clock import SimulatedClock
 from simulator.faults import PASSING_EVERYWHERE, Fault
 from simulator.routing import Call, Route, Router, Rule
 from simulator.wire import Refused, Response, json_response
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from simulator.clock import SimulatedClock
 
 HOST = "identity.simulated"
 """The host name that in-process callers use; the server gives the endpoint an address of its own."""
@@ -31,8 +35,11 @@ RULES = (
     Rule("A token without the right X-IDENTITY-HEADER: 401.", SOURCE),
     Rule(f"Another api-version than {API_VERSION}, or no resource: 400.", SOURCE),
     Rule("expires_on is text, seconds since 1970.", SOURCE),
-    Rule("A client_id that is not assigned to the app: 400.", "unverified", verified=False),
-    Rule("A token lives 24 h, and the platform gives the same one again for half of that.", "RBAC docs", verified=False),
+    Rule("A client_id that is not assigned to the app: 400.", "unverified"),
+    Rule(
+        "A token lives 24 h, and the platform gives the same one again for half of that.",
+        "RBAC documentation; unverified",
+    ),
 )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from simulator.wire import JSON_TYPE, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
 NOT_SIMULATED = "-"
 """The route of a request that no route fits."""
@@ -67,7 +69,9 @@ class Record:
         return [
             seen
             for seen in self._exchanges
-            if method in {"*", seen.method} and (route == "*" or seen.route.endswith(route)) and host in {"*", seen.host}
+            if method in {"*", seen.method}
+            and (route == "*" or seen.route.endswith(route))
+            and host in {"*", seen.host}
         ]
 
     def add(  # noqa: PLR0917 - one row, written in one place

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from simulator.wire import Request, Response
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from simulator.wire import Request, Response
 
 
 @dataclass(slots=True)
@@ -37,11 +40,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One behaviour that a service imitates, for the documentation. ``verified`` is False where nobody could check."""
+    """One behaviour that a service imitates, for the documentation. ``source`` says "unverified" where it must."""
 
     text: str
     source: str
-    verified: bool = True
+
+    @property
+    def verified(self) -> bool:
+        return "unverified" not in self.source
 
 
 class Router[R: Route]:

@@ -25,7 +25,12 @@ class KeyVaultClient:
     failure ends the run and a delayed message brings it back.
     """
 
-    def __init__(self, credential: AsyncTokenCredential, budgets: Budgets, **options: Any) -> None:
+    def __init__(
+        self,
+        credential: AsyncTokenCredential,
+        budgets: Budgets,
+        **options: Any,  # noqa: ANN401 - the vendor's own options
+    ) -> None:
         self._credential = credential
         self._budgets = budgets
         self._options = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 30} | options
@@ -65,7 +70,9 @@ class KeyVaultClient:
                 self._budgets.spend(key.host)
                 return await call()
         except TimeoutError:
-            raise TryLaterError("vaultUnreachable", f"vault {key.vault} did not answer in {REQUEST_SECONDS} s") from None
+            raise TryLaterError(
+                "vaultUnreachable", f"vault {key.vault} did not answer in {REQUEST_SECONDS} s"
+            ) from None
         except ClientAuthenticationError as error:
             raise TryLaterError("identityRefused", f"no token for vault {key.vault}: {type(error).__name__}") from None
         except HttpResponseError as error:
@@ -83,7 +90,8 @@ def _meaning(error: HttpResponseError, key: KeyIdentifier) -> TryLaterError | Re
     message = f"vault {key.vault}, key {key.name}: {status}"
     if 400 <= status < 500 and status not in {408, 409, 429}:  # noqa: PLR2004 - the class of refusals
         return RefusedError(str(code), message, status)
-    asked = error.response.headers.get("retry-after", "") if error.response is not None else ""
+    headers = getattr(error.response, "headers", {})
+    asked = headers.get("retry-after", "")
     return TryLaterError(str(code), message, float(asked) if asked.isascii() and asked.isdigit() else None)
 
 

@@ -78,7 +78,9 @@ def decide_settlement(
     if waiting_for:
         why = f"waiting for {', '.join(waiting_for)}"
         return replace(_wait(after, waiting_for, looks, why), paused=paused, news=news)
-    return Settlement(after, (), paused, complete=True, why_not="", news=news, looks_without_news=0, look_again_seconds=None)
+    return Settlement(
+        after, (), paused, complete=True, why_not="", news=news, looks_without_news=0, look_again_seconds=None
+    )
 
 
 def _wait(progress: Mapping[str, ClusterProgress], waiting_for: Sequence[str], looks: int, why: str) -> Settlement:
@@ -86,7 +88,14 @@ def _wait(progress: Mapping[str, ClusterProgress], waiting_for: Sequence[str], l
     if any(p.idle_since is not None and not p.settled for p in progress.values()):
         delay = FIRST_LOOK_SECONDS
     return Settlement(
-        progress, waiting_for, (), complete=False, why_not=why, news=(), looks_without_news=looks, look_again_seconds=delay
+        progress,
+        waiting_for,
+        (),
+        complete=False,
+        why_not=why,
+        news=(),
+        looks_without_news=looks,
+        look_again_seconds=delay,
     )
 
 

@@ -16,7 +16,15 @@ from keysteward.clients.atlas.client import AtlasClient
 from keysteward.clients.key_vault import KeyVaultClient
 from keysteward.clock import Clock
 from keysteward.errors import RefusedError, TryLaterError
-from keysteward.facts import Fact, KeyVersions, ProjectFacts, Unknown, identifier_in_use, newer_versions
+from keysteward.facts import (
+    EncryptionAtRest,
+    Fact,
+    KeyVersions,
+    ProjectFacts,
+    Unknown,
+    identifier_in_use,
+    newer_versions,
+)
 from keysteward.vocabulary import KeyIdentifier, KeyVersion
 
 MOST_DETAILS = 25
@@ -34,6 +42,9 @@ class NoPermitNeeded:
 
     async def ensure(self) -> None:
         return
+
+
+type _KeySide = tuple[Fact[EncryptionAtRest], Mapping[str, Any] | None, Fact[KeyVersions], Fact[bool] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,7 @@ class ProjectObserver:
         name = await known(self._atlas.project_name(project_id))
         return None if isinstance(name, Unknown) else name
 
-    async def _key_side(self, project_id: str, permit: Permit, *, look_at_alert: bool) -> Any:
+    async def _key_side(self, project_id: str, permit: Permit, *, look_at_alert: bool) -> _KeySide:
         read = await known(self._atlas.encryption_at_rest(project_id))
         alert = self._alert(project_id) if look_at_alert else None
         if isinstance(read, Unknown):

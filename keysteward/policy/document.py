@@ -61,7 +61,7 @@ def parse_policy(text: str) -> Policy | tuple[Problem, ...]:
     defaults = _read_blocks(parts.get("defaults", {}), ("defaults",), BLOCKS, report)
     projects = _read_projects(parts.get("projects", {}), report)
     vaults = _read_vaults(parts.get("vaults", {}), report)
-    return tuple(report.problems) or _resolve(defaults, projects, vaults)
+    return report.problems or _resolve(defaults, projects, vaults)
 
 
 def _resolve(defaults: _Overrides, projects: Mapping[str, _Overrides], vaults: Mapping[str, _Overrides]) -> Policy:

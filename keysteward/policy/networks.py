@@ -69,4 +69,6 @@ def _network(value: object, path: Path, report: Report) -> IPv4Network | None:
         report.add(path, f"is wider than /{WIDEST_EXTRA_RULE}", good)
     elif any(network.overlaps(never) for never in _NEVER_A_SOURCE):
         report.add(path, "is a private or reserved range, which Key Vault does not take", good)
-    return network
+    else:
+        return network
+    return None

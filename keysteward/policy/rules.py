@@ -16,23 +16,35 @@ from keysteward.problem import Path, Problem, nearest, showable_step
 from keysteward.strict_json import kind_of
 
 SETTING = "KEYSTEWARD_POLICY"
+MOST_PROBLEMS = 100
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(slots=True)
 class Report:
-    """The problems of one document, all of them."""
+    """The problems of one document. Past ``MOST_PROBLEMS`` they are only counted."""
 
-    problems: list[Problem] = field(default_factory=list)
+    shown: list[Problem] = field(default_factory=list)
+    unshown: int = 0
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        if not self.unshown:
+            return tuple(self.shown)
+        return (*self.shown, Problem(SETTING, f"has {self.unshown} more problems", "correct these first"))
 
     def add(self, path: Path, what: str, good_value: str) -> None:
-        self.problems.append(Problem(SETTING, what, good_value, path))
+        if len(self.shown) < MOST_PROBLEMS:
+            self.shown.append(Problem(SETTING, what, good_value, path))
+        else:
+            self.unshown += 1
 
     def add_unknown(self, path: Path, name: str, position: int, known: Mapping[str, str]) -> None:
         """Say that *name* is no member here, and which one was meant. *known* gives a good value for each."""
-        near = nearest(name, known)
-        what = f"is not known here; did you mean {near}?" if near else "is not known here"
+        # Looking for the nearest name is slow, and a document may hold a hundred thousand strangers.
+        near = nearest(name, known) if len(self.shown) < MOST_PROBLEMS else None
+        what = f"is not known here; the nearest name is {near}" if near else "is not known here"
         good = f'"{near}": {known[near]}' if near else "one of " + ", ".join(known)
         self.add((*path, showable_step(name, position)), what, good)
 
@@ -218,4 +230,4 @@ def _no_choice(value: object, values: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         return f"is {kind_of(value)}, not a text"
     near = nearest(value, values)
-    return f"is not one of the possible values; did you mean {near}?" if near else "is not one of the possible values"
+    return "is not one of the possible values" + (f"; the nearest is {near}" if near else "")

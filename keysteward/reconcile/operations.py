@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from keysteward.decide.rotation import RotationDecision
 from keysteward.plan import Hold
-from keysteward.store.records import OperationRecord, StepRecord
+from keysteward.reasons import hold
+from keysteward.store.records import OperationRecord, ProjectRecord, StepRecord
 
 MOST_STEPS = 200
+APP = "keysteward"
+"""Who acts where nobody asked by name."""
 
 
 def add_step(operation: OperationRecord, at: datetime, what: str, result: str = "ok") -> None:
@@ -54,3 +58,67 @@ def problem_of(code: str, message: str, evidence: str, remedy: str) -> dict[str,
     """Build the problem (RFC 9457) that an operation carries."""
     detail = " ".join(part for part in (evidence, remedy) if part)
     return {"type": "about:blank", "title": message, "status": 409, "detail": detail, "code": code}
+
+
+class Ending:
+    """How the open operations of a project stand at the end of a run. Changes operations and the record's rotation."""
+
+    def __init__(
+        self, record: ProjectRecord, decision: RotationDecision, now: datetime, *, acted: bool, passing: bool
+    ) -> None:
+        self._record = record
+        self._decision = decision
+        self._now = now
+        self._acted = acted
+        self._passing = passing
+
+    def of(self, operation: OperationRecord, outcome: str) -> None:
+        """End or move one operation, as far as this run can say."""
+        if operation.ended:
+            return
+        if operation.kind == "reconcile":
+            self._of_reconcile(operation, outcome)
+        elif not self._goes_on(operation):
+            self._of_rotate(operation)
+
+    def _goes_on(self, operation: OperationRecord) -> bool:
+        rotation = self._record.rotation
+        if rotation is None or rotation.operation_id != operation.operation_id:
+            return False
+        return rotation.state == "following" or self._acted
+
+    def _of_reconcile(self, operation: OperationRecord, outcome: str) -> None:
+        if self._decision.plan.held:
+            end_held(operation, self._now, self._decision.plan.held[0])
+        else:
+            succeed(operation, self._now, f"reconciled: {outcome}")
+
+    def _of_rotate(self, operation: OperationRecord) -> None:
+        held = self._decision.plan.held[0] if self._decision.plan.held else None
+        if held is not None and (self._passing or held.code == "waitingToRetry"):
+            move(operation, "waiting")
+            add_step(operation, self._now, held.message, "tryAgain")
+        elif held is not None:
+            end_held(operation, self._now, held)
+            self._forget(operation)
+        elif self._decision.plan.actions and not self._acted:
+            end_held(operation, self._now, hold("dryRun", "KEYSTEWARD_DRY_RUN is true"))
+            self._forget(operation)
+        elif not self._decision.plan.actions:
+            self._nothing_to_do(operation)
+
+    def _nothing_to_do(self, operation: OperationRecord) -> None:
+        rotation = self._record.rotation
+        if rotation is not None and rotation.state == "following":
+            move(operation, "waiting")
+            add_step(operation, self._now, "waits for the rotation that is under way")
+        elif operation.who == APP:
+            fail(operation, self._now, "superseded", "The version was not pushed and is no longer the target", "")
+            self._forget(operation)
+        else:
+            succeed(operation, self._now, "nothing to do: the identifier in use is the one asked for")
+
+    def _forget(self, operation: OperationRecord) -> None:
+        rotation = self._record.rotation
+        if rotation is not None and rotation.operation_id == operation.operation_id:
+            self._record.rotation = None

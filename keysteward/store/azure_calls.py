@@ -127,10 +127,10 @@ async def _tries[T](what: str, send: Send[T], clock: Clock, answer: Answer) -> T
         except AzureError as error:
             failure, again = _failure(what, error, unsure=tried > 0)
             pause = _pause_seconds(error, tried)
-        except OSError as error:
-            # aiohttp lets a few of the operating system's errors through that azure-core does not translate.
-            failure, again = _unreadable(what, error), True
-            pause = _PAUSES_SECONDS[min(tried, len(_PAUSES_SECONDS) - 1)]
+        except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+            # Errors of the operating system that azure-core does not translate, and what the SDKs trip over in
+            # an answer of another shape (a proxy's page, a broken body).
+            failure, again, pause = _unreadable(what, error), isinstance(error, OSError), _PAUSES_SECONDS[0]
         if not again or tried == len(_PAUSES_SECONDS):
             raise failure from None
         tried += 1
@@ -144,10 +144,10 @@ def _failure(what: str, error: AzureError, *, unsure: bool) -> tuple[StorageErro
     response = _response_of(error)
     if response is None:
         return _unreadable(what, error), not isinstance(error, ClientAuthenticationError)
-    status = response.status_code
-    if status < 400:  # noqa: PLR2004 - HTTP's own border
+    status, code = response.status_code, _code_of(error, response)
+    # The queue SDK makes an error, with a code, of the 204 that says "was there already".
+    if status < 400 and not code:  # noqa: PLR2004 - HTTP's own border
         return _unreadable(what, error), False
-    code = _code_of(error, response)
     text = f"The storage service refused to {what}: {status} {code or 'without a code'}{_request_id_of(response)}."
     if remedy := _REMEDIES.get(code):
         text += f" {remedy}"

@@ -110,12 +110,16 @@ def open_queue(
     from azure.storage.queue import TextBase64EncodePolicy  # noqa: PLC0415 - SDKs are imported on first use: cold start
     from azure.storage.queue.aio import QueueClient  # noqa: PLC0415 - as above
 
-    from keysteward.store.azure_credentials import sdk_credential  # noqa: PLC0415 - as above
+    from keysteward.store.azure_sdk import SendOnceTransport, sdk_credential  # noqa: PLC0415 - as above
 
-    encode = TextBase64EncodePolicy()
+    encode, transport = TextBase64EncodePolicy(), SendOnceTransport()
     if connection.is_development:
-        client = QueueClient.from_connection_string("UseDevelopmentStorage=true", name, message_encode_policy=encode)
+        client = QueueClient.from_connection_string(
+            "UseDevelopmentStorage=true", name, message_encode_policy=encode, transport=transport
+        )
         return AzureQueue(client, clock=clock)
     used, close_also = sdk_credential(connection, credential)
-    client = QueueClient(connection.queue_endpoint, name, credential=used, message_encode_policy=encode)
+    client = QueueClient(
+        connection.queue_endpoint, name, credential=used, message_encode_policy=encode, transport=transport
+    )
     return AzureQueue(client, clock=clock, close_also=close_also)

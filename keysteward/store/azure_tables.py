@@ -33,7 +33,7 @@ _NEXT = " "
 
 class AzureTables:
     """
-    Implements ``Tables`` on a ``TableServiceClient``.
+    Implements ``Tables`` on a ``TableServiceClient``, which must not send anything twice (``SendOnceTransport``).
 
     Beside what ``Tables`` promises: a row that can never be stored raises ``ValueError`` before anything
     is sent, and ``RowExistsError`` and ``RowChangedError`` never speak of our own write. Where an earlier
@@ -172,7 +172,9 @@ class AzureTables:
                 raise
             await self._create(table)
             metadata = await call_storage(what, send, clock=self._clock)
-        return str(metadata["etag"])
+        if not (etag := metadata["etag"]):
+            raise StorageError(f"The storage service did not tell the row's new version when asked to {what}.")
+        return str(etag)
 
     async def _create(self, table: str) -> None:
         client = self._client(table)
@@ -203,14 +205,15 @@ def open_tables(
     """
     from azure.data.tables.aio import TableServiceClient  # noqa: PLC0415 - SDKs are imported on first use: cold start
 
-    from keysteward.store.azure_credentials import sdk_credential  # noqa: PLC0415 - as above
+    from keysteward.store.azure_sdk import SendOnceTransport, sdk_credential  # noqa: PLC0415 - as above
 
+    transport = SendOnceTransport()
     if connection.is_development:
-        return AzureTables(TableServiceClient.from_connection_string("UseDevelopmentStorage=true"), clock=clock)
+        service = TableServiceClient.from_connection_string("UseDevelopmentStorage=true", transport=transport)
+        return AzureTables(service, clock=clock)
     used, close_also = sdk_credential(connection, credential)
-    return AzureTables(
-        TableServiceClient(endpoint=connection.table_endpoint, credential=used), clock=clock, close_also=close_also
-    )
+    service = TableServiceClient(endpoint=connection.table_endpoint, credential=used, transport=transport)
+    return AzureTables(service, clock=clock, close_also=close_also)
 
 
 def _page_reader(

@@ -7,10 +7,13 @@ Everything here but history can be rebuilt from Atlas and Azure. Records carry n
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
+
+from keysteward.store.ports import Value
 
 CHUNK = 30_000
 """Characters of JSON in one column: a column holds at most 32,768 UTF-16 units, and our JSON is ASCII."""
@@ -166,12 +169,12 @@ def to_columns(record: Record) -> dict[str, str]:
     return {f"json{n}": chunk for n, chunk in enumerate(chunks)}
 
 
-def from_columns[R: Record](kind: type[R], columns: Any) -> R:
+def from_columns[R: Record](kind: type[R], columns: Mapping[str, Value]) -> R:
     """
     Read a record back. Members that this release does not know are ignored, missing ones take their defaults.
 
     Raises:
         msgspec.ValidationError: the row is not such a record.
     """
-    text = "".join(columns[f"json{n}"] for n in range(MOST_CHUNKS) if f"json{n}" in columns)
+    text = "".join(str(columns[f"json{n}"]) for n in range(MOST_CHUNKS) if f"json{n}" in columns)
     return msgspec.json.decode(text, type=kind)

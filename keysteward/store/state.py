@@ -94,9 +94,7 @@ class State:
         await self._tables.delete(VAULTS, vault.lower(), project_id)
 
     async def projects_using(self, vault: str, key: str | None) -> list[str] | None:
-        """
-        Return the projects that use a vault, or one key of it. None: no project is known to use the vault at all.
-        """
+        """Return the projects that use a vault, or one key of it; None: no project is known to use the vault."""
         rows = await self._all(VAULTS, vault.lower())
         if not rows:
             return None

@@ -7,14 +7,18 @@ place in Azure, the new key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simulator.atlas.errors import refused
-from simulator.atlas.state import Project
 from simulator.key_vault.for_atlas import Finding, named
-from simulator.key_vault.service import KeyVault
 from simulator.wire import not_simulated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from simulator.atlas.state import Project
+    from simulator.key_vault.service import KeyVault
 
 MEMBERS: Mapping[str, type] = {
     "enabled": bool,
@@ -76,7 +80,10 @@ def change_of(project: Project, body: object, key_vault: KeyVault) -> Change:
         return _switched_off(project) if project.block is not None else unchanged
     if project.block is None and sent.get("enabled") is not True:
         raise refused("MISSING_ATTRIBUTE", ("enabled",))
-    block = {**(project.block or {}), **{name: value for name, value in sent.items() if name not in {"secret", "valid"}}}
+    block = {
+        **(project.block or {}),
+        **{name: value for name, value in sent.items() if name not in {"secret", "valid"}},
+    }
     secret = sent.get("secret")
     if block == project.block and secret in {None, project.secret}:
         return unchanged
@@ -94,25 +101,25 @@ def _azure_block(body: object) -> Mapping[str, object] | None:
     if not isinstance(body, dict):
         raise refused("INVALID_JSON")
     for name, block in body.items():
-        if name in {"awsKms", "googleCloudKms"}:
-            if not isinstance(block, dict):
-                raise refused("INVALID_ATTRIBUTE", (name,))
-            if block.get("enabled", False) is not False:
-                raise not_simulated(f"switching {name} on")
-        elif name == "enabledForSearchNodes":
-            if block is not False:
-                raise not_simulated("encryption of search nodes")
-        elif name != "azureKeyVault":
-            raise refused("INVALID_ATTRIBUTE", (name,))
+        _check_member(name, block)
     block = body.get("azureKeyVault")
     if block is None:
         return None
-    if not isinstance(block, dict):
-        raise refused("INVALID_ATTRIBUTE", ("azureKeyVault",))
     for name, value in block.items():
         if name not in MEMBERS or not isinstance(value, MEMBERS[name]):
             raise refused("INVALID_ATTRIBUTE", (name,))
-    return block
+    return dict(block)
+
+
+def _check_member(name: str, block: object) -> None:
+    if name == "enabledForSearchNodes":
+        if block is not False:
+            raise not_simulated("encryption of search nodes")
+        return
+    if name not in {"azureKeyVault", "awsKms", "googleCloudKms"} or not isinstance(block, dict):
+        raise refused("INVALID_ATTRIBUTE", (name,))
+    if name != "azureKeyVault" and block.get("enabled", False) is not False:
+        raise not_simulated(f"switching {name} on")
 
 
 def _switched_off(project: Project) -> Change:

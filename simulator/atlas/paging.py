@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from simulator.atlas.errors import refused
-from simulator.wire import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator.wire import Request
 
 LARGEST_PAGE = 500
 DEFAULT_PAGE = 100

@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from random import Random
+from typing import TYPE_CHECKING
 
-from simulator.agenda import Agenda
 from simulator.atlas.state import Cluster, Project
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from simulator.agenda import Agenda
 
 type Note = Callable[[Project, str, datetime, str | None], None]
 """Writes an event: project, type, time, cluster."""

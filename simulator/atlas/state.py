@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
 
 type AlertStatus = Literal["OPEN", "CLOSED"]
 type StateName = Literal["IDLE", "CREATING", "UPDATING", "DELETING", "REPAIRING"]

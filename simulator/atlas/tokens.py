@@ -7,13 +7,17 @@ import binascii
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from random import Random
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
 from simulator.atlas.errors import api_error, oauth_refused
-from simulator.atlas.state import ServiceAccount
-from simulator.routing import Call
 from simulator.wire import Refused, Request, Response, json_response
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from simulator.atlas.state import ServiceAccount
+    from simulator.routing import Call
 
 LIFE = timedelta(hours=1)
 WINDOW = timedelta(minutes=1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from random import Random
+from typing import TYPE_CHECKING
 
-from simulator.agenda import Agenda
 from simulator.atlas.state import KEY_INVALID, KEY_TOO_OLD, NETWORK_DENIED, Alert, Project, ProjectEvent
 from simulator.key_vault.for_atlas import Finding
-from simulator.key_vault.service import KeyVault
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from simulator.agenda import Agenda
+    from simulator.key_vault.service import KeyVault
 
 CHECK_EVERY = timedelta(minutes=15)
 OLDEST_KEY = timedelta(days=90)

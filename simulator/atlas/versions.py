@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simulator.atlas.errors import refused
 from simulator.wire import Request, not_simulated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _MEDIA_TYPE = re.compile(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
 KNOWN_DATES = frozenset(

@@ -19,7 +19,6 @@ class Refusal:
     inner: str | None
     meaning: str
     source: str
-    verified: bool = True
 
 
 UNAUTHORIZED = Refusal(401, "Unauthorized", None, "no token, or none for this audience", KVD)
@@ -30,7 +29,7 @@ POLICY = Refusal(403, "Forbidden", "ForbiddenByPolicy", "the access policy lacks
 KEY_NOT_FOUND = Refusal(404, "KeyNotFound", None, "no such key or version, or it is deleted", "tried with the real SDK")
 BAD_PARAMETER = Refusal(400, "BadParameter", None, "a parameter is missing or impossible", KVD)
 THROTTLED = Refusal(429, "Throttled", None, "too many requests (only on order)", KVD)
-KEY_DISABLED = Refusal(403, "Forbidden", "KeyDisabled", "rotating a disabled key", "inference", verified=False)
+KEY_DISABLED = Refusal(403, "Forbidden", "KeyDisabled", "rotating a disabled key", "unverified, an inference")
 
 REFUSALS = (
     UNAUTHORIZED,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from simulator.key_vault.state import AtlasAccess, Vault, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SHORTEST_LIFE = timedelta(hours=48)
 _IDENTIFIER = re.compile(
@@ -60,15 +63,16 @@ def may_take(vaults: Mapping[str, Vault], identifier: str, now: datetime) -> Fin
     version = _look(vaults, parts)
     if isinstance(version, Finding):
         return version
-    if not version.enabled:
-        return Finding.NOT_ENABLED
-    if version.not_before is not None and version.not_before > now:
-        return Finding.NOT_ACTIVE
-    if version.expires_at is not None and version.expires_at - now < SHORTEST_LIFE:
-        return Finding.EXPIRED if version.expires_at <= now else Finding.EXPIRING
-    if not version.kty.startswith("RSA") or not {"encrypt", "decrypt"} <= set(version.key_ops):
-        return Finding.WRONG_KIND
-    return Finding.USABLE
+    life = SHORTEST_LIFE if version.expires_at is None else version.expires_at - now
+    answers = (
+        (not version.enabled, Finding.NOT_ENABLED),
+        (version.not_before is not None and version.not_before > now, Finding.NOT_ACTIVE),
+        (life <= timedelta(0), Finding.EXPIRED),
+        (life < SHORTEST_LIFE, Finding.EXPIRING),
+        (not version.kty.startswith("RSA"), Finding.WRONG_KIND),
+        (not {"encrypt", "decrypt"} <= set(version.key_ops), Finding.WRONG_KIND),
+    )
+    return next((finding for true, finding in answers if true), Finding.USABLE)
 
 
 def can_use(vaults: Mapping[str, Vault], identifier: str) -> Finding:

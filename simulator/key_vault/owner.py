@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from random import Random
+from typing import TYPE_CHECKING
 
-from simulator.clock import SimulatedClock
-from simulator.event_grid import EventGrid
 from simulator.key_vault.state import ALL_OPERATIONS, AtlasAccess, Key, Posture, Vault, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from simulator.clock import SimulatedClock
+    from simulator.event_grid import EventGrid
 
 NEAR_EXPIRY = timedelta(days=30)
 _EVENT = "Microsoft.KeyVault.Key"
@@ -21,7 +25,7 @@ class VaultOwner:
     Every change first brings the cloud up to date: what Atlas saw at a check before the change must not see it.
     """
 
-    def __init__(  # noqa: PLR0917 - parts of one cloud, wired in one place
+    def __init__(
         self,
         state: Vault,
         clock: SimulatedClock,

@@ -8,13 +8,17 @@ rest of the query. It is made of letters and digits only: the SDK encodes a next
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
+from typing import TYPE_CHECKING
 
 from simulator.key_vault.errors import BAD_PARAMETER, refused
-from simulator.key_vault.state import Version
-from simulator.wire import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from simulator.key_vault.state import Version
+    from simulator.wire import Request
 
 LARGEST_PAGE = 25
 _CURSOR = re.compile(r"(?P<after>[0-9a-f]{32}|start)(?P<empty>x?)")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from random import Random
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from simulator.clock import SimulatedClock
-from simulator.event_grid import EventGrid
 from simulator.faults import PASSING_EVERYWHERE, Fault
-from simulator.identity import Identity
 from simulator.key_vault import errors, for_atlas
 from simulator.key_vault.errors import error_response, refused
 from simulator.key_vault.owner import VaultOwner
@@ -20,6 +16,14 @@ from simulator.key_vault.state import Key, Posture, Vault, attributes, bundle
 from simulator.routing import Call, Route, Router, Rule
 from simulator.wire import Response, json_response
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from simulator.clock import SimulatedClock
+    from simulator.event_grid import EventGrid
+    from simulator.identity import Identity
+
 CONTENT_TYPE = "application/json; charset=utf-8"
 API_VERSIONS = frozenset({"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"})
 SDK = "azure-keyvault-keys, tried"
@@ -27,34 +31,42 @@ SPEC = "Key Vault keys specification"
 RULES = (
     Rule("No or unknown token: 401 with a WWW-Authenticate challenge that names tenant and resource.", SDK),
     Rule("A token for another audience, or one that has ended: the same 401.", errors.KVD),
-    Rule("The app's posture is checked after the token and before the key: 403 with an inner code.", "usual; unverified", verified=False),
+    Rule(
+        "The app's posture is checked after the token and before the key: 403 with an inner code.", "usual; unverified"
+    ),
     Rule("A missing or unknown api-version: 400 BadParameter.", SPEC),
-    Rule("GET /keys/{name}/ answers the newest version by creation, disabled or expired or not.", "follows from the documentation", verified=False),
+    Rule(
+        "GET /keys/{name}/ answers the newest version by creation, disabled or expired or not.",
+        "follows from the documentation; unverified",
+    ),
     Rule("Lists are in no order, at most 25 a page, nextLink absolute.", SPEC),
-    Rule("A page may be empty and still have a nextLink.", "common for Azure lists", verified=False),
+    Rule("A page may be empty and still have a nextLink.", "common for Azure lists; unverified"),
     Rule("A disabled or expired version still answers its metadata.", errors.KVD),
     Rule("A deleted key is 404, its versions too; deletedkeys shows it; recovery brings everything back.", SPEC),
-    Rule("Names of keys compare without case.", "unverified", verified=False),
-    Rule("A key without a rotation policy answers one with Notify at P30D.", "unverified", verified=False),
+    Rule("Names of keys compare without case.", "unverified"),
+    Rule("A key without a rotation policy answers one with Notify at P30D.", "unverified"),
     Rule("A rotation makes a version like the newest one, with the policy's expiry.", SPEC),
     Rule("Throttling (429, Retry-After) only on order: nothing that one app does reaches the limits.", errors.KVD),
-)  # fmt: skip
+)
+_WHO = "Caller: oid={oid}\r\nVault: {vault}"
 _POSTURES = {
     Posture.FIREWALL: (
         errors.FIREWALL,
-        "Client address is not authorized and caller is not a trusted service.\r\nClient address: {ip}\r\nCaller: oid={oid}\r\nVault: {vault}",
+        "Client address is not authorized and caller is not a trusted service.\r\nClient address: {ip}\r\n" + _WHO,
     ),
     Posture.CONNECTION: (
         errors.CONNECTION,
-        "Public network access is disabled and request is not from a trusted service nor via an approved private link.\r\nCaller: oid={oid}\r\nVault: {vault}",
+        "Public network access is disabled and the request is neither from a trusted service nor via an approved "
+        "private link.\r\n" + _WHO,
     ),
     Posture.RBAC: (
         errors.RBAC,
-        "Caller is not authorized to perform action on resource.\r\nIf role assignments were changed recently, please observe propagation time.\r\nCaller: oid={oid}\r\nVault: {vault}",
+        "Caller is not authorized to perform action on resource.\r\nIf role assignments were changed recently, "
+        "please observe propagation time.\r\n" + _WHO,
     ),
     Posture.POLICY: (
         errors.POLICY,
-        "The user, group or application 'oid={oid}' does not have the needed keys permission on key vault '{vault}'.",
+        "The user, group or application 'oid={oid}' does not have the needed keys permission on vault '{vault}'.",
     ),
 }
 _DURATION = re.compile(r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<days>\d+)D)?")
@@ -63,7 +75,7 @@ _DURATION = re.compile(r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<days>\
 class KeyVault:
     """All vaults of the cloud, by host name."""
 
-    def __init__(  # noqa: PLR0917 - parts of one cloud, wired in one place
+    def __init__(
         self,
         clock: SimulatedClock,
         random: Random,
@@ -154,7 +166,9 @@ class KeyVault:
         resource = f"https://{vault.suffix}"
         caller = self._identity.caller_of(token, resource) if scheme.lower() == "bearer" else None
         if caller is None:
-            challenge = f'Bearer authorization="https://login.microsoftonline.com/{vault.tenant_id}", resource="{resource}"'
+            challenge = (
+                f'Bearer authorization="https://login.microsoftonline.com/{vault.tenant_id}", resource="{resource}"'
+            )
             text = "AKV10000: Request is missing a Bearer or PoP token." if not token else "AKV10022: Invalid audience."
             raise refused(errors.UNAUTHORIZED, text, {"www-authenticate": challenge})
         call.caller = caller
@@ -243,5 +257,3 @@ def _not_found(call: Call) -> Exception:
 
 def _json(data: object) -> Response:
     return json_response(200, data, content_type=CONTENT_TYPE)
-
-

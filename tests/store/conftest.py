@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +13,13 @@ from devhost.azurite import start_azurite
 from keysteward.store.azure_queue import open_queue
 from keysteward.store.azure_tables import open_tables
 from keysteward.store.connection import StorageConnection, parse_storage_connection
-from tests.harness.storage_model import ModelQueue, ModelTables
+from tests.harness.storage_model import ModelTables
+from tests.store.ends import AzuriteEnds, ModelEnds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from keysteward.store.ports import Tables, WorkQueue
+    from keysteward.store.ports import Tables
 
 _names = itertools.count(1)
 
@@ -59,73 +58,10 @@ async def tables(request: pytest.FixtureRequest) -> AsyncIterator[Tables]:
     await opened.close()
 
 
-@dataclass(frozen=True)
-class Received:
-    """What both kinds of queue tell the host about a message."""
-
-    body: str
-    inserted_at: datetime
-    expires_at: datetime
-    dequeue_count: int
-    handle: Any
-
-
-class ModelEnds:
-    """A queue's two ends, on the model."""
-
-    def __init__(self) -> None:
-        self._model = ModelQueue(_now)
-        self.sending: WorkQueue = self._model
-
-    async def receive(self, *, invisible_seconds: int) -> list[Received]:
-        return [
-            Received(found.body, found.inserted_at, found.expires_at, found.dequeue_count, found)
-            for found in self._model.receive(_now(), invisible_seconds=invisible_seconds)
-        ]
-
-    async def delete(self, received: Received) -> bool:
-        return self._model.delete(received.handle)
-
-
-class AzuriteEnds:
-    """The same on a real service; it receives as the Functions host does, and decodes base64 by itself."""
-
-    def __init__(self, sending: WorkQueue, client: Any) -> None:
-        self.sending = sending
-        self._client = client
-
-    async def receive(self, *, invisible_seconds: int) -> list[Received]:
-        from azure.core.exceptions import ResourceNotFoundError  # noqa: PLC0415 - only this kind needs it
-
-        try:
-            return [
-                Received(
-                    base64.b64decode(found.content, validate=True).decode(),
-                    found.inserted_on,
-                    found.expires_on,
-                    found.dequeue_count,
-                    found,
-                )
-                async for found in self._client.receive_messages(visibility_timeout=invisible_seconds)
-            ]
-        except ResourceNotFoundError:
-            return []
-
-    async def delete(self, received: Received) -> bool:
-        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415 - only this kind needs it
-
-        try:
-            await self._client.delete_message(received.handle)
-        except HttpResponseError:
-            return False
-        return True
-
-
-type Ends = ModelEnds | AzuriteEnds
-
-
 @pytest.fixture(params=["model", "azurite"])
-async def queue(request: pytest.FixtureRequest, azurite_service: Callable[[], Any]) -> AsyncIterator[Ends]:
+async def queue(
+    request: pytest.FixtureRequest, azurite_service: Callable[[], Any]
+) -> AsyncIterator[ModelEnds | AzuriteEnds]:
     if request.param == "model":
         yield ModelEnds()
         return

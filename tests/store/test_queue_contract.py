@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Ends, Received
+    from tests.store.ends import Ends, Received
 
 _DEADLINE_SECONDS = 15.0
 

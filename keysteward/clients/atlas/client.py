@@ -26,14 +26,16 @@ from keysteward.vocabulary import PROJECT_ID, Cluster, InvalidNameError, KeyIden
 PAGE = 500
 AGE_ALERT = "AZURE_ENCRYPTION_KEY_NEEDS_ROTATION"
 
-PASSING_REFUSALS = frozenset({
-    "INVALID_AZURE_CREDENTIALS",  # also seen with good credentials
-    "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED",
-    "CANNOT_ASSUME_ROLE",
-    "ENCRYPTION_AT_REST_SETTINGS_INVALID",  # the key in use cannot be reached: ends when access is restored
-    "RATE_LIMITED",
-    "RATE_LIMITED_TOKEN_BUCKET",
-})
+PASSING_REFUSALS = frozenset(
+    {
+        "INVALID_AZURE_CREDENTIALS",  # also seen with good credentials
+        "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED",
+        "CANNOT_ASSUME_ROLE",
+        "ENCRYPTION_AT_REST_SETTINGS_INVALID",  # the key in use cannot be reached: ends when access is restored
+        "RATE_LIMITED",
+        "RATE_LIMITED_TOKEN_BUCKET",
+    }
+)
 """Error codes of a 4xx that may pass without anybody changing the request."""
 
 

@@ -1,4 +1,4 @@
-"""Atlas's JSON turned into our vocabulary. Wire names end here; whatever is not as documented raises ``TryLaterError``."""
+"""Atlas's JSON turned into our vocabulary. Wire names end here; what is not as documented raises ``TryLaterError``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from keysteward.errors import TryLaterError
 from keysteward.facts import EncryptionAtRest
 from keysteward.vocabulary import CLUSTER_NAME, Cluster, ClusterState, NodeAddresses
+
+_STATES = frozenset(ClusterState)
 
 
 def _unreadable(what: str) -> TryLaterError:
@@ -55,10 +57,9 @@ def cluster(document: object) -> Cluster | None:
     if document.get("internalClusterRole") not in {None, "NONE"}:
         return None
     state = document.get("stateName")
-    known = state in ClusterState.__members__
     return Cluster(
         name=document["name"],
-        state=ClusterState(state) if known else ClusterState.OTHER,
+        state=ClusterState(state) if isinstance(state, str) and state in _STATES else ClusterState.OTHER,
         paused=document.get("paused") is True,
         encrypted=document.get("encryptionAtRestProvider") == "AZURE",
     )

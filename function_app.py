@@ -1,0 +1,9 @@
+"""The Functions app: registers the blueprints, and nothing else."""
+
+import azure.functions as func
+
+from functions import event_grid, health, operations, projects, timers, work_queue
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+for family in (event_grid, health, operations, projects, timers, work_queue):
+    app.register_functions(family.bp)

@@ -1,0 +1,66 @@
+"""What ``GET /api/health`` says: whether the settings are good, storage answers, and reconciles run. Nothing secret."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from keysteward import __version__
+from keysteward.problem import Problem
+
+SLACK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """One line: what was looked at, ``pass``, ``warn`` or ``fail``, and a sentence."""
+
+    id: str
+    result: str
+    detail: str
+
+
+def settings_checks(problems: Sequence[Problem]) -> list[HealthCheck]:
+    """Show each wrong setting with what is wrong and a good value; project ids and vault names are left out."""
+    found = []
+    for problem in (p.public for p in problems):
+        place = f" at {problem.place}" if problem.place else ""
+        detail = f"{problem.name}{place} {problem.what}. A good value: {problem.good_value}"
+        found.append(HealthCheck(problem.name, "fail", detail))
+    return found
+
+
+def age_check(
+    observed: Sequence[datetime | None], now: datetime, period_seconds: int, up_since: datetime
+) -> HealthCheck:
+    """
+    Say how long ago the project that was seen longest ago was seen.
+
+    Two missed runs of the timer are too many. A project never seen counts from the start of this process.
+    """
+    oldest = min((at or up_since for at in observed), default=up_since)
+    late = now - oldest > timedelta(seconds=2 * period_seconds) + SLACK
+    never = sum(at is None for at in observed)
+    seen = f"{len(observed) - never} of {len(observed)} projects seen; oldest look {_minutes(now - oldest)} min ago"
+    if late:
+        remedy = "two timer runs were missed: look at the log of reconcile_projects and work"
+        return HealthCheck("lastReconcile", "warn", f"{seen}; {remedy}")
+    return HealthCheck("lastReconcile", "pass", seen)
+
+
+def report(checks: Sequence[HealthCheck]) -> tuple[int, dict[str, Any]]:
+    """Build the answer: its HTTP status and its body."""
+    results = {check.result for check in checks}
+    status = "misconfigured" if "fail" in results else "degraded" if "warn" in results else "ok"
+    body = {
+        "status": status,
+        "version": __version__,
+        "checks": [{"id": c.id, "result": c.result, "detail": c.detail} for c in checks],
+    }
+    return (503 if status == "misconfigured" else 200), body
+
+
+def _minutes(span: timedelta) -> int:
+    return int(span.total_seconds() // 60)

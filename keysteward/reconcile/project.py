@@ -1,0 +1,339 @@
+"""
+Reconcile a project: observe, decide, act, record. Every run starts from the true state and converges.
+
+Events, timers, wake-ups and operators all end here; none of them changes what a run does, only when it happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from keysteward.act.push import KeyIdentifierPusher, NotPushed, Pushed
+from keysteward.clock import Clock
+from keysteward.decide.rotation import (
+    REFUSAL_LASTS,
+    Attempt,
+    RotateRequest,
+    RotationDecision,
+    RotationInput,
+    decide_rotation,
+)
+from keysteward.facts import Fact, Unknown
+from keysteward.observe.project import Observation, ProjectObserver
+from keysteward.policy import Policy
+from keysteward.reasons import hold
+from keysteward.reconcile import operations
+from keysteward.reconcile.remember import Memory
+from keysteward.reconcile.runner import RunResult
+from keysteward.reconcile.under_way import UnderWay
+from keysteward.secret import Secret
+from keysteward.store.audit import Audit
+from keysteward.store.lease import Lease
+from keysteward.store.records import (
+    AttemptRecord,
+    AuditRecord,
+    OperationRecord,
+    OutcomeRecord,
+    ProjectRecord,
+    RotationRecord,
+)
+from keysteward.store.state import State, new_operation_id
+from keysteward.vocabulary import InvalidNameError, KeyIdentifier, Scope
+
+SOON_SECONDS = 1.0
+FIRST_LOOK_SECONDS = 15.0
+FIRST_RETRY_SECONDS = 10.0
+LONGEST_RETRY_SECONDS = 900.0
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one run works on."""
+
+    record: ProjectRecord
+    open_operations: dict[str, OperationRecord]
+    request: RotateRequest | None
+    observation: Observation
+    decision: RotationDecision
+    now: datetime
+    lease: Lease
+    outcome: str = "nothingToDo"
+    acted: bool = False
+    looks: list[float] = field(default_factory=list)
+    """When to look again, in seconds: every part of the run may ask, the earliest counts."""
+
+
+def retry_delay(count: int, asked: float | None = None) -> float:
+    """Seconds until the try after try *count*: the first within 15 s, then growing; never sooner than asked for."""
+    return max(min(FIRST_RETRY_SECONDS * 2.0 ** min(count - 1, 10), LONGEST_RETRY_SECONDS), asked or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectReconciler:
+    """Reconciles projects. One per process."""
+
+    observer: ProjectObserver
+    pusher: KeyIdentifierPusher
+    state: State
+    audit: Audit
+    clock: Clock
+    policy: Policy
+    dry_run: bool
+    secret_for: Callable[[str], Secret | None]
+    random_hex: Callable[[int], str]
+
+    async def __call__(self, scope: Scope, because: str, lease: Lease) -> RunResult:  # noqa: ARG002 - events are hints
+        """Converge one project."""
+        run = await self._observe_and_decide(scope.name, lease)
+        await self._follow(run)
+        if run.decision.plan.actions:
+            await self._act(run)
+        await self._record(run)
+        return RunResult(run.outcome, min(run.looks) if run.looks else None)
+
+    async def _observe_and_decide(self, project_id: str, lease: Lease) -> _Run:
+        record, found = await asyncio.gather(self.state.project(project_id), self.state.open_operations(project_id))
+        look_at_alert = record.rotation is not None or record.age_alert_open
+        observation = await self.observer.observe(project_id, lease, look_at_alert=look_at_alert)
+        if record.name is None:
+            record.name = await self.observer.name(project_id)
+        now = self.clock.now()
+        by_id = {operation.operation_id: operation for operation in found}
+        await self._under_way.recall(record, observation.facts, by_id, now)
+        request = _request(record, found)
+        policy = self.policy.project(project_id).rotation
+        given = RotationInput(observation.facts, policy, now, request, _attempt(record.attempt))
+        decision = decide_rotation(given)
+        _drop_attempt_of_another_target(record, decision, observation)
+        return _Run(record, by_id, request, observation, decision, now, lease)
+
+    @property
+    def _under_way(self) -> UnderWay:
+        return UnderWay(self.state, self.audit)
+
+    @property
+    def _memory(self) -> Memory:
+        return Memory(self.state, self.audit)
+
+    async def _follow(self, run: _Run) -> None:
+        """Take in what was seen, and look how far a rotation that was begun has come."""
+        rotation = run.record.rotation
+        operation = run.open_operations.get(rotation.operation_id) if rotation is not None else None
+        await self._under_way.note_alert(run.record, run.observation.facts, operation, run.now)
+        await self._memory.observed(run.record, run.observation.facts, run.decision)
+        settlement = await self._under_way.follow(run.record, run.observation.facts, operation, run.now)
+        if settlement is None:
+            return
+        run.outcome = "rotationCompleted" if settlement.complete else "waitingForClusters"
+        if settlement.look_again_seconds is not None:
+            run.looks.append(settlement.look_again_seconds)
+
+    async def _act(self, run: _Run) -> None:
+        if self.dry_run:
+            run.outcome = "dryRun"
+            return
+        target = run.decision.target
+        assert target is not None, "a push has a target"
+        operation, is_new = self._operation_for(run, target)
+        await self._end_what_it_replaces(run, operation)
+        rotation = self._rotation_for(run, operation, target)
+
+        async def intend() -> None:
+            run.record.rotation = rotation
+            operations.move(operation, "running")
+            operations.add_step(operation, run.now, f"pushing {target}")
+            write = self.state.add_operation if is_new else self.state.save_operation
+            intent = _intent(run, operation, rotation)
+            await asyncio.gather(self.audit.add_at(rotation.audit_key, intent), write(operation))
+            await self.state.save_project(run.record)
+
+        run.acted = True
+        run.open_operations[operation.operation_id] = operation
+        secret = self.secret_for(run.record.project_id)
+        outcome = await self.pusher.push(
+            run.record.project_id, run.observation, target, secret.reveal() if secret else None, run.lease, intend
+        )
+        now = self.clock.now()
+        if isinstance(outcome, Pushed):
+            await self._under_way.taken(run.record, rotation, operation, now, "Atlas answered")
+            run.record.current_version = target.version
+            run.outcome = "pushed"
+            run.looks.append(FIRST_LOOK_SECONDS)
+        else:
+            await self._not_pushed(run, operation, rotation, outcome, now)
+
+    async def _not_pushed(
+        self, run: _Run, operation: OperationRecord, rotation: RotationRecord, outcome: NotPushed, now: datetime
+    ) -> None:
+        run.outcome = outcome.code
+        evidence = f"{outcome.code}: {outcome.message}"
+        if outcome.changed:
+            await self.audit.close(rotation.audit_key, "notDone", evidence=evidence)
+            run.looks.append(SOON_SECONDS)
+            return
+        count = run.record.attempt.count + 1 if run.record.attempt is not None else 1
+        delay = REFUSAL_LASTS.total_seconds() if outcome.permanent else retry_delay(count, outcome.retry_after_seconds)
+        run.record.attempt = AttemptRecord(
+            target=run.decision.target.version or "" if run.decision.target else "",
+            code=outcome.code,
+            at=now,
+            not_before=now + timedelta(seconds=delay),
+            permanent=outcome.permanent,
+            count=count,
+        )
+        operations.add_step(operation, now, evidence, "refused" if outcome.permanent else "tryAgain")
+        if not outcome.permanent:
+            # Whether Atlas took it is not known: the record stays "pushing", and the next look tells.
+            operations.move(operation, "waiting")
+            return
+        refused = hold("atlasRefusedTarget", evidence)
+        await self.audit.close(rotation.audit_key, "refused", evidence=evidence)
+        await self._memory.hold(run.record, refused, run.decision.plan.digest, now)
+        operations.end_held(operation, now, refused)
+        run.record.rotation = None
+
+    async def _end_what_it_replaces(self, run: _Run, operation: OperationRecord) -> None:
+        before = run.record.rotation
+        if before is None or before.operation_id == operation.operation_id:
+            return
+        replaced = run.open_operations.get(before.operation_id)
+        what = f"a newer target, {run.decision.target}, is being pushed"
+        await self._under_way.superseded(run.record, before, replaced, what, run.now)
+
+    async def _record(self, run: _Run) -> None:
+        held = run.decision.plan.held[0] if run.decision.plan.held else None
+        refused_now = run.acted and run.record.attempt is not None and run.record.attempt.permanent
+        if not refused_now:
+            await self._memory.hold(run.record, held, run.decision.plan.digest, run.now)
+        self._look_again(run)
+        passing = bool(_unknowns(run)) and all(f.passing for f in _unknowns(run))
+        ending = operations.Ending(run.record, run.decision, run.now, acted=run.acted, passing=passing)
+        for operation in run.open_operations.values():
+            ending.of(operation, run.outcome)
+            if run.acted and not operation.ended and operation.state == "queued":
+                run.looks.append(SOON_SECONDS)  # it asked for something else: its turn is next
+        _summarise(run)
+        await asyncio.gather(*(self.state.save_operation(o) for o in run.open_operations.values()))
+        await self.state.save_project(run.record)
+
+    def _look_again(self, run: _Run) -> None:
+        unknown = _unknowns(run)
+        run.record.unknown_in_a_row = run.record.unknown_in_a_row + 1 if unknown else 0
+        passing = [f for f in unknown if f.passing]
+        if passing:
+            asked = max(f.retry_after_seconds or 0.0 for f in passing)
+            run.looks.append(retry_delay(run.record.unknown_in_a_row, asked))
+        attempt = run.record.attempt
+        if attempt is not None and not attempt.permanent:
+            run.looks.append(max(SOON_SECONDS, (attempt.not_before - run.now).total_seconds()))
+
+    def _operation_for(self, run: _Run, target: KeyIdentifier) -> tuple[OperationRecord, bool]:
+        """The operation that a push belongs to: the operator's, one of ours that was cut short, or a new one."""
+        rotation = run.record.rotation
+        wanted = [run.request.operation_id] if run.request is not None else []
+        wanted += [rotation.operation_id] if rotation is not None and rotation.state == "pushing" else []
+        wanted += [o.operation_id for o in run.open_operations.values() if _is_ours_for(o, target)]
+        for operation_id in wanted:
+            if operation_id in run.open_operations:
+                return run.open_operations[operation_id], False
+        operation = OperationRecord(
+            operation_id=new_operation_id(run.record.project_id, run.now, self.random_hex),
+            kind="rotate",
+            project_id=run.record.project_id,
+            vault=run.record.vault,
+            state="queued",
+            who=operations.APP,
+            reason=run.decision.reason,
+            created_at=run.now,
+            key_identifier=str(target),
+        )
+        return operation, True
+
+    def _rotation_for(self, run: _Run, operation: OperationRecord, target: KeyIdentifier) -> RotationRecord:
+        return RotationRecord(
+            state="pushing",
+            operation_id=operation.operation_id,
+            from_identifier=str(run.decision.current),
+            to_identifier=str(target),
+            reason=run.decision.reason,
+            begun_at=run.now,
+            audit_key=self.audit.new_key(run.now),
+        )
+
+
+def _is_ours_for(operation: OperationRecord, target: KeyIdentifier) -> bool:
+    return operation.kind == "rotate" and operation.who == operations.APP and operation.key_identifier == str(target)
+
+
+def _intent(run: _Run, operation: OperationRecord, rotation: RotationRecord) -> AuditRecord:
+    return AuditRecord(
+        at=run.now,
+        who=operation.who,
+        what="pushKeyIdentifier",
+        scope=f"project:{run.record.project_id}",
+        reason=operation.reason,
+        result="intended",
+        before=rotation.from_identifier,
+        after=rotation.to_identifier,
+        operation_id=operation.operation_id,
+        evidence="; ".join(f"{c.check}: {c.evidence}" for c in run.decision.checks)[:4000],
+        digest=run.decision.plan.digest,
+    )
+
+
+def _request(record: ProjectRecord, found: list[OperationRecord]) -> RotateRequest | None:
+    """The oldest rotation that an operator asked for and that is not followed already."""
+    followed = record.rotation.operation_id if record.rotation and record.rotation.state == "following" else None
+    for operation in found:
+        if operation.kind != "rotate" or operation.who == operations.APP or operation.operation_id == followed:
+            continue
+        try:
+            wanted = KeyIdentifier.parse(operation.key_identifier) if operation.key_identifier else None
+        except InvalidNameError:
+            continue
+        return RotateRequest(operation.operation_id, wanted)
+    return None
+
+
+def _attempt(record: AttemptRecord | None) -> Attempt | None:
+    if record is None:
+        return None
+    return Attempt(record.target, record.code, record.at, record.not_before, record.permanent)
+
+
+def _drop_attempt_of_another_target(record: ProjectRecord, decision: RotationDecision, seen: Observation) -> None:
+    """A refusal is about one target; once that is no longer the target, what mattered has changed."""
+    if record.attempt is None or _is_unknown(seen.facts.encryption) or _is_unknown(seen.facts.key_versions):
+        return
+    if decision.target is None or decision.target.version != record.attempt.target:
+        record.attempt = None
+
+
+def _is_unknown(fact: Fact[object]) -> bool:
+    return isinstance(fact, Unknown)
+
+
+def _unknowns(run: _Run) -> list[Unknown]:
+    facts = run.observation.facts
+    found = (facts.encryption, facts.key_versions, facts.clusters, facts.addresses)
+    return [f for f in found if isinstance(f, Unknown) and f.code != "notAsked"]
+
+
+def _summarise(run: _Run) -> None:
+    record, rotation = run.record, run.record.rotation
+    record.rotation_state, record.rotation_reason = run.decision.state, run.decision.reason
+    if rotation is not None:
+        record.rotation_state = "rotating"
+        record.rotation_reason = "clustersSettling" if rotation.state == "following" else rotation.reason
+    elif record.hold is not None:
+        record.rotation_reason = record.hold.code
+        record.rotation_state = "unknown" if run.decision.state == "unknown" else "held"
+    elif run.outcome == "dryRun":
+        record.rotation_reason = "dryRun"
+    operation_id = rotation.operation_id if rotation is not None else None
+    record.last_outcome = OutcomeRecord(
+        at=run.now, result=run.outcome, reason=record.rotation_reason, operation_id=operation_id
+    )

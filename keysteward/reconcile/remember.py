@@ -1,0 +1,99 @@
+"""What a run writes into a project's record and history: the observation in short, the hold, addresses, the index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keysteward.decide.rotation import RotationDecision
+from keysteward.facts import EncryptionAtRest, KeyVersions, ProjectFacts, Unknown
+from keysteward.plan import Hold
+from keysteward.reasons import REASONS, Severity
+from keysteward.store.audit import Audit
+from keysteward.store.records import AddressRecord, AuditRecord, HoldRecord, ProjectRecord
+from keysteward.store.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Keeps records and history. One per process."""
+
+    state: State
+    audit: Audit
+
+    async def observed(self, record: ProjectRecord, facts: ProjectFacts, decision: RotationDecision) -> None:
+        """Take the facts of a run into the record; what is unknown leaves what was known before as it was."""
+        record.observed_at = facts.observed_at
+        if not isinstance(facts.encryption, Unknown):
+            await self._encryption(record, facts.encryption, decision, facts.observed_at)
+        if not isinstance(facts.key_versions, Unknown):
+            _versions(record, facts.key_versions)
+        if not isinstance(facts.clusters, Unknown):
+            encrypted = [c for c in facts.clusters if c.encrypted]
+            record.clusters_encrypted = len(encrypted)
+            record.clusters_paused = sum(c.paused for c in encrypted)
+        await self._addresses(record, facts)
+
+    async def hold(self, record: ProjectRecord, hold: Hold | None, digest: str, now: datetime) -> None:
+        """Keep the hold, and audit and announce it where it is a new one."""
+        if hold is None:
+            record.hold = None
+            return
+        same = record.hold is not None and record.hold.code == hold.code
+        since = record.hold.since if same and record.hold is not None else now
+        record.hold = HoldRecord(
+            code=hold.code,
+            message=hold.message,
+            evidence=hold.evidence,
+            remedy=hold.remedy,
+            runbook=hold.runbook,
+            since=since,
+        )
+        if same or REASONS[hold.code].severity is Severity.INFO:
+            return
+        scope = f"project:{record.project_id}"
+        await self.audit.add(
+            AuditRecord(
+                at=now,
+                who="keysteward",
+                what="refusedToAct",
+                scope=scope,
+                reason=hold.code,
+                result="held",
+                evidence=hold.evidence,
+                digest=digest,
+            )
+        )
+        once = f"{record.project_id}-held-{hold.code}-{int(now.timestamp())}"
+        await self.state.announce("RotationHeld", scope, now, once, hold.data)
+
+    async def _encryption(
+        self, record: ProjectRecord, encryption: EncryptionAtRest, decision: RotationDecision, seen_at: datetime
+    ) -> None:
+        identifier = encryption.key_identifier
+        if identifier and identifier != record.identifier:
+            await self.state.note_identifier(record.project_id, seen_at, identifier, "observed")
+        record.identifier = identifier
+        current = decision.current
+        vault, key = (current.vault, current.name) if current is not None else (None, None)
+        if vault is not None and key is not None and (vault, key) != (record.vault, record.key):
+            await self.state.index_vault(record.project_id, vault, key)
+        if record.vault is not None and record.vault != vault:
+            await self.state.forget_vault(record.project_id, record.vault)
+        record.vault, record.key = vault, key
+        record.current_version = current.version if current is not None else None
+
+    async def _addresses(self, record: ProjectRecord, facts: ProjectFacts) -> None:
+        if isinstance(facts.addresses, Unknown):
+            return
+        seen = {
+            a.cluster: AddressRecord(outbound=list(a.outbound), announced=list(a.announced)) for a in facts.addresses
+        }
+        if seen != record.addresses:
+            await self.state.note_addresses(record.project_id, facts.observed_at, facts.addresses)
+            record.addresses = seen
+
+
+def _versions(record: ProjectRecord, versions: KeyVersions) -> None:
+    newest = versions.newest
+    record.newest_version = newest.version if newest is not None else None

@@ -1,0 +1,54 @@
+"""What the simulated Atlas imitates, rule by rule, for the documentation."""
+
+from __future__ import annotations
+
+from simulator.routing import Rule
+
+DOC = "Atlas documentation"
+SPEC = "Admin API v2 specification"
+RULES = (
+    Rule(
+        "Accept must name a version of the resource: else 406 INVALID_VERSION_DATE. The answer's type echoes it.", DOC
+    ),
+    Rule("A date that is no known release date is 406 too.", "arbitrary dates: unverified"),
+    Rule("An error is application/json, whatever was accepted.", SPEC),
+    Rule("Order of checks: token, address, version, project, rate limit, body.", "unverified"),
+    Rule(
+        "Tokens: one hour, 10 requests a minute for each account and address (429), 100 live ones (403 access_denied).",
+        DOC,
+    ),
+    Rule("The access list is checked for calls (403), not for tokens.", DOC),
+    Rule(
+        "A project that is not visible: 401 NOT_IN_GROUP; that does not exist: 404 GROUP_NOT_FOUND.",
+        "error code page; which of the two: unverified",
+    ),
+    Rule("Token buckets for each endpoint set and project, account or address, with RateLimit headers.", DOC),
+    Rule("encryptionAtRest never returns the secret; GET is also a check of the key.", DOC),
+    Rule(
+        "The key is checked every 15 minutes; `valid` follows. A vault out of reach only opens an alert.",
+        DOC,
+    ),
+    Rule("PATCH: absent blocks and members stay; `enabled: false` wipes, unless a cluster is encrypted (409).", SPEC),
+    Rule("A PATCH that changes nothing is 200 and starts nothing.", "unverified"),
+    Rule(
+        "A key that ends within 48 hours, is disabled, not begun or gone is refused; an ended one decrypts.",
+        DOC,
+    ),
+    Rule("While the current key cannot be used nothing can be changed.", DOC),
+    Rule("Good credentials are refused now and then (background faults).", "vendor's CI logs"),
+    Rule(
+        "A secret may be left out of a change, unless the project is made to require it.",
+        "specification's text; unverified",
+    ),
+    Rule(
+        "After a new identifier the encrypted running clusters go UPDATING, IDLE one by one; at first nothing is seen.",
+        "order and times: unverified",
+    ),
+    Rule("A paused cluster takes the identifier when it is resumed.", "unverified, an inference"),
+    Rule(
+        "AZURE_ENCRYPTION_KEY_NEEDS_ROTATION opens at 90 days and closes within a minute of a new identifier.",
+        "90 days: documentation; the minute: unverified",
+    ),
+    Rule("Events tell neither cluster nor key identifier.", SPEC),
+    Rule("A paused cluster is listed without addresses.", "unverified"),
+)

@@ -1,0 +1,132 @@
+"""The bodies of the control routes. Members are named as on the wire; an unknown one is an error."""
+
+# No postponed annotations here: msgspec evaluates them when it first decodes a body.
+# ruff: noqa: N815 - the field names are the JSON names
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from simulator.faults import FaultKind
+from simulator.key_vault.state import AtlasAccess, Posture
+
+Aware = Annotated[datetime, Meta(tz=True)]
+Count1 = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class Body(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A body that takes no other members than its own."""
+
+
+class Advance(Body):
+    seconds: Seconds
+
+
+class NewVersion(Body):
+    enabled: bool = True
+    expiresAt: Aware | None = None
+    expiresInDays: float | None = None
+    notBefore: Aware | None = None
+    createdAt: Aware | None = None
+    kty: str = "RSA"
+    keyOps: list[str] | None = None
+
+
+class VersionChange(Body):
+    enabled: bool | None = None
+    expiresAt: Aware | None = None
+    expiresInDays: float | None = None
+
+
+class VaultChange(Body):
+    posture: Posture | None = None
+    atlasAccess: AtlasAccess | None = None
+
+
+class NewIdentifier(Body):
+    keyIdentifier: str
+
+
+class NewCluster(Body):
+    name: str
+    encrypted: bool = True
+    paused: bool = False
+    tier: str = "M30"
+    kind: Literal["REPLICASET", "SHARDED", "GEOSHARDED"] = "REPLICASET"
+    addresses: list[str] | None = None
+    announced: list[str] = field(default_factory=list)
+
+
+class ClusterChange(Body):
+    paused: bool | None = None
+    addresses: list[str] | None = None
+    announced: list[str] | None = None
+
+
+class NewVault(Body):
+    name: str
+    tenantId: str = ""
+    subscriptionId: str = "11111111-2222-4333-8444-555555555555"
+    resourceGroup: str = "rg-atlas-cmk"
+
+
+class NewAccount(Body):
+    clientId: str
+    clientSecret: str
+    accessList: list[str] | None = None
+    projects: list[str] | None = None
+    readOnly: bool = False
+
+
+class NewProject(Body):
+    id: str
+    name: str
+    keyIdentifier: str | None = None
+    identifierSince: Aware | None = None
+    clusters: list[NewCluster] = field(default_factory=list)
+
+
+class World(Body):
+    preset: Literal["healthy"] | None = None
+    vaults: list[NewVault] = field(default_factory=list)
+    serviceAccounts: list[NewAccount] = field(default_factory=list)
+    projects: list[NewProject] = field(default_factory=list)
+
+
+class RolloutFigures(Body):
+    startLag: tuple[Seconds, Seconds] = (0.0, 20.0)
+    perCluster: tuple[Seconds, Seconds] = (30.0, 120.0)
+    pause: tuple[Seconds, Seconds] = (20.0, 90.0)
+
+
+class NewFault(Body):
+    kind: FaultKind = FaultKind.ANSWER
+    host: str = "*"
+    method: str = "*"
+    route: str = "*"
+    nth: Count1 = 1
+    times: Count1 = 1
+    status: Annotated[int, Meta(ge=400, le=599)] = 503
+    code: str = ""
+    retryAfter: Annotated[int, Meta(ge=0)] | None = None
+    latencySeconds: Seconds = 0.0
+
+
+class Background(Body):
+    rate: Annotated[float, Meta(ge=0, le=1)]
+
+
+class NewSubscription(Body):
+    endpoint: str
+    schema: Literal["eventgrid", "cloudevents"] = "eventgrid"
+
+
+class Count(Body):
+    count: Count1 = 1
+
+
+class Delay(Body):
+    count: Count1 = 1
+    seconds: Seconds = 60.0

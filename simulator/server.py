@@ -1,0 +1,168 @@
+"""
+The simulated cloud behind sockets: real host names over TLS through a CONNECT proxy, on 127.0.0.1 alone.
+
+An app runs against it unchanged: its environment names the proxy, the CA and the identity endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import trustme
+import uvicorn
+
+from simulator import identity
+from simulator.asgi import cloud_app
+from simulator.control import control_app
+from simulator.delivery import Deliverer
+from simulator.relay import Relay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from simulator.asgi import App
+    from simulator.cloud import Cloud
+
+NAMES = ("cloud.mongodb.com", "management.azure.com", "login.microsoftonline.com", "graph.microsoft.com")
+"""Names that the proxy lets through besides the vaults'; what is not simulated behind them answers 501."""
+VAULTS = "*.vault.azure.net"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A cloud that is being served."""
+
+    cloud: Cloud
+    control_url: str
+    environment: Mapping[str, str]
+    """What the app needs in its environment, and nothing else."""
+    proxy: Relay
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the process's signals alone and says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    cloud: Cloud, *, control_port: int = 0, client_ip: str = "203.0.113.10"
+) -> AsyncIterator[RunningServer]:
+    """
+    Serve *cloud* until the block ends.
+
+    Args:
+        cloud: should be on a flowing clock: real clients compare its token times with the machine's.
+        control_port: the port of the control routes, 0 for a free one.
+        client_ip: where every caller seems to come from.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulator-")))
+        context = _certificates(folder)
+        proxy, pipe = await _front(stack, cloud, client_ip, context)
+        client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        deliverer = Deliverer(cloud, client)
+        delivery = asyncio.create_task(deliverer.run())
+        stack.push_async_callback(_stopped, delivery)
+        control = await _serve(stack, control_app(cloud, deliverer), control_port)
+        yield RunningServer(
+            cloud, f"http://127.0.0.1:{control}", _environment(cloud, folder, proxy.port, pipe.port), proxy
+        )
+
+
+async def _front(stack: contextlib.AsyncExitStack, cloud: Cloud, client_ip: str, context: Path) -> tuple[Relay, Relay]:
+    relays: list[Relay] = []
+
+    def cut(port: int) -> None:
+        for relay in relays:
+            relay.cut(port)
+
+    def lets_through(name: str) -> bool:
+        return name in NAMES or cloud.service_of(name) is cloud.key_vault
+
+    tls_port = await _serve(stack, cloud_app(cloud, cut, client_ip), 0, context)
+    identity_port = await _serve(stack, cloud_app(cloud, cut, client_ip, identity.HOST), 0)
+    relays.extend((Relay(tls_port, lets_through), Relay(identity_port)))
+    for relay in relays:
+        await relay.start()
+        stack.push_async_callback(relay.stop)
+    return relays[0], relays[1]
+
+
+async def _serve(stack: contextlib.AsyncExitStack, app: App, port: int, certificate: Path | None = None) -> int:
+    """Serve an ASGI app until the stack unwinds, and return its port."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=1,
+        ssl_certfile=certificate,
+        ws="none",
+    )
+    listener = socket.create_server(("127.0.0.1", port), backlog=256)
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    stack.push_async_callback(_ended, server, task, listener)
+    ready = asyncio.create_task(server.ready.wait())
+    await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if task.done():
+        await task
+    bound: int = listener.getsockname()[1]
+    return bound
+
+
+async def _ended(server: _Server, task: asyncio.Task[None], listener: socket.socket) -> None:
+    server.should_exit = True
+    await task
+    listener.close()
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _certificates(folder: Path) -> Path:
+    """Write a CA and a certificate for the simulated names into *folder*; return the server's file."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    server = folder / "server.pem"
+    authority.issue_cert(*NAMES, VAULTS).private_key_and_cert_chain_pem.write_to_path(str(server))
+    return server
+
+
+def _environment(cloud: Cloud, folder: Path, proxy_port: int, identity_port: int) -> Mapping[str, str]:
+    proxy, direct, authority = f"http://127.0.0.1:{proxy_port}", "127.0.0.1,localhost", str(folder / "ca.pem")
+    return {
+        "HTTPS_PROXY": proxy,
+        "NO_PROXY": direct,
+        # Clients prefer the lower-case names where a machine sets them, so these must not be left to it.
+        "https_proxy": proxy,
+        "no_proxy": direct,
+        "SSL_CERT_FILE": authority,
+        "REQUESTS_CA_BUNDLE": authority,
+        "IDENTITY_ENDPOINT": f"http://127.0.0.1:{identity_port}{identity.PATH}",
+        "IDENTITY_HEADER": cloud.identity.header_value,
+    }

@@ -1,0 +1,136 @@
+"""The whole world as JSON, for the control route ``GET /state``: also what no vendor's API shows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from simulator.key_vault.state import attributes
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from simulator.atlas.state import Project
+    from simulator.cloud import Cloud
+    from simulator.event_grid import Delivery
+    from simulator.key_vault.state import Key, Vault
+    from simulator.recording import Exchange
+
+
+def world_of(cloud: Cloud) -> dict[str, object]:
+    """Return everything that the cloud holds, brought up to date, without any secret."""
+    cloud.catch_up()
+    return {
+        "now": moment(cloud.clock.now()),
+        "seed": cloud.seed,
+        "latencies": cloud.latencies.name,
+        "requests": len(cloud.record),
+        "projects": [
+            _project(project, settled=cloud.atlas.settled(project.id)) for project in cloud.atlas.projects.values()
+        ],
+        "serviceAccounts": [account.client_id for account in cloud.atlas.accounts.values()],
+        "vaults": [_vault(vault) for vault in cloud.key_vault.vaults.values()],
+        "eventGrid": {
+            "subscriptions": [asdict(subscription) for subscription in cloud.event_grid.subscriptions],
+            "published": len(cloud.event_grid.published),
+            "pending": [_delivery(one) for one in cloud.event_grid.pending],
+            "lost": [_delivery(one) for one in cloud.event_grid.lost],
+        },
+        "faults": {
+            "backgroundRate": cloud.faults.background_rate,
+            "waiting": [asdict(fault) for fault in cloud.faults.waiting],
+        },
+    }
+
+
+def exchange_view(exchange: Exchange) -> dict[str, object]:
+    """Return one recorded request."""
+    return {
+        "sequence": exchange.sequence,
+        "at": moment(exchange.at),
+        "method": exchange.method,
+        "host": exchange.host,
+        "route": exchange.route,
+        "path": exchange.path,
+        "query": exchange.query,
+        "headers": exchange.headers,
+        "body": exchange.body,
+        "status": exchange.status,
+        "errorCode": exchange.error_code,
+        "caller": exchange.caller,
+        "changes": exchange.changes,
+        "fault": exchange.fault,
+    }
+
+
+def moment(at: datetime) -> str:
+    """Return a time to the millisecond, UTC, ``Z``."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _project(project: Project, *, settled: bool) -> dict[str, object]:
+    return {
+        "id": project.id,
+        "name": project.name,
+        "keyIdentifier": project.key_identifier,
+        "identifierSince": _or_none(project.identifier_since),
+        "valid": project.valid,
+        "shutDown": project.shut_down,
+        "settled": settled,
+        "clusters": [
+            {
+                "name": cluster.name,
+                "encrypted": cluster.encrypted,
+                "paused": cluster.paused,
+                "stateName": cluster.state_name,
+                "keyIdentifier": cluster.key_identifier,
+                "outbound": cluster.outbound,
+                "futureOutbound": cluster.future_outbound,
+            }
+            for cluster in project.clusters.values()
+        ],
+        "alerts": [
+            {
+                "type": alert.type,
+                "status": alert.status,
+                "created": moment(alert.created_at),
+                "resolved": _or_none(alert.resolved_at),
+            }
+            for alert in project.alerts
+        ],
+        "events": [
+            {"type": event.type, "at": moment(event.created_at), "cluster": event.cluster} for event in project.events
+        ],
+    }
+
+
+def _vault(vault: Vault) -> dict[str, object]:
+    return {
+        "name": vault.name,
+        "resourceId": vault.resource_id,
+        "posture": vault.posture,
+        "atlasAccess": vault.atlas_access,
+        "keys": [_key(vault, key) for key in vault.keys.values()],
+    }
+
+
+def _key(vault: Vault, key: Key) -> dict[str, object]:
+    oldest_first = sorted(key.versions.values(), key=lambda version: version.age_key)
+    versions = [{"identifier": vault.identifier(key, one), "attributes": attributes(one)} for one in oldest_first]
+    return {"name": key.name, "deletedAt": _or_none(key.deleted_at), "versions": versions}
+
+
+def _delivery(delivery: Delivery) -> dict[str, object]:
+    return {
+        "eventId": delivery.event.id,
+        "type": delivery.event.type,
+        "subject": delivery.event.subject,
+        "subscription": delivery.subscription.id,
+        "dueAt": moment(delivery.due_at),
+        "attempts": delivery.attempts,
+        "outcomes": delivery.outcomes,
+    }
+
+
+def _or_none(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)

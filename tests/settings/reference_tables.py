@@ -1,0 +1,80 @@
+"""
+The tables of ``docs/settings.md`` and ``docs/policy.md``, made from the code's own tables.
+
+``python -m tests.settings.reference_tables`` writes them into the pages, between the marks; the prose around them is
+written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from keysteward.policy import BLOCKS, fields_of
+from keysteward.settings import SETTINGS, Setting
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def settings_table() -> str:
+    rows = [(f"`{row.name}`", _default(row), f"`{_cell(row.example)}`", _cell(row.meaning)) for row in SETTINGS]
+    return _table(("name", "default", "a good value", "meaning"), rows)
+
+
+def _default(row: Setting[object]) -> str:
+    if row.default is not None:
+        return f"`{row.default}`"
+    return "required" if row.required else "-"
+
+
+def policy_table(block: str) -> str:
+    rows = [
+        (f"`{block}.{name}`", _json(field.default), _cell(field.rule.allowed), _cell(field.rule.meaning))
+        for name, field in fields_of(block).items()
+    ]
+    return _table(("field", "default", "possible", "meaning"), rows)
+
+
+def _json(value: object) -> str:
+    return "none" if value is None else f"`{json.dumps(value)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def pages() -> dict[Path, dict[str, str]]:
+    """Every page with its tables, by the name in their marks."""
+    return {
+        DOCS / "settings.md": {"settings": settings_table()},
+        DOCS / "policy.md": {block: policy_table(block) for block in BLOCKS},
+    }
+
+
+def with_tables(text: str, tables: dict[str, str]) -> str:
+    """Put each table between its marks."""
+    for name, table in tables.items():
+        begin, end = f"<!-- table {name}: made by tests/settings/reference_tables.py -->", f"<!-- end of {name} -->"
+        text, count = re.subn(
+            f"{re.escape(begin)}.*?{re.escape(end)}",
+            lambda _, block=f"{begin}\n{table}\n{end}": block,  # type: ignore[misc] - bound at once, as it is meant
+            text,
+            flags=re.DOTALL,
+        )
+        assert count == 1, f"the page has {count} places for the table {name}"
+    return text
+
+
+def main() -> None:
+    for page, tables in pages().items():
+        page.write_text(with_tables(page.read_text("utf-8"), tables), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
