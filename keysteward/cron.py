@@ -8,11 +8,13 @@ Source of the grammar: NCrontab's ``CrontabFieldImpl``, which the Functions host
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 LONGEST_TEXT = 200
 _MONTHS = [

@@ -7,9 +7,11 @@ What is wrong with a setting. A problem names the setting and the place in it, a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 type Path = tuple[str | int, ...]
 """Where in a JSON document: member names and list positions, from the top."""
@@ -58,6 +60,8 @@ def nearest(name: str, known: Iterable[str], *, likeness: float = 0.7) -> str | 
         known: what could have been meant.
         likeness: how like they must be, 0 to 1 (difflib's ratio).
     """
+    from difflib import get_close_matches  # noqa: PLC0415 - takes 10 ms of a cold start, and good settings need none
+
     folded = {_folded(candidate): candidate for candidate in known}
     # Only the beginning is compared: similarity of long texts takes quadratic time.
     close = get_close_matches(_folded(name[:80]), folded, n=1, cutoff=likeness)

@@ -7,8 +7,10 @@ An error gives a position and never the text: the text may hold a secret.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 LONGEST_TEXT = 262_144
 """Characters. The longest policy that makes sense has a few thousand."""

@@ -161,6 +161,8 @@ def _target(given: RotationInput) -> tuple[KeyIdentifier | None, dict[str, str]]
     skipped: dict[str, str] = {}
     minimum = timedelta(hours=given.policy.minimum_remaining_hours)
     wanted = given.request.identifier if given.request is not None else None
+    if wanted is not None and not wanted.same_key(current):
+        return None, {}
     for version in newer_versions(given.facts.key_versions, current):
         if wanted is not None and version.version != wanted.version:
             continue

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keysteward.policy.blocks import BLOCKS, FirewallPolicy, ProjectPolicy, fields_of
 from keysteward.policy.rules import SETTING, Report
 from keysteward.problem import Path, Problem, showable_step
 from keysteward.strict_json import JsonError, kind_of, parse_json
 from keysteward.vocabulary import PROJECT_ID, VAULT_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 type _Overrides = dict[str, dict[str, Any]]
 """By block, then by field (in Python's names): what one place of the document says."""

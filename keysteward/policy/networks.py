@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
 
 from keysteward.policy.rules import Report, list_of
-from keysteward.problem import Path
 from keysteward.strict_json import kind_of
+
+if TYPE_CHECKING:
+    from keysteward.problem import Path
 
 WIDEST_EXTRA_RULE = 16
 

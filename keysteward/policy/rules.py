@@ -8,12 +8,14 @@ quotes a value.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from keysteward.problem import Path, Problem, nearest, showable_step
 from keysteward.strict_json import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SETTING = "KEYSTEWARD_POLICY"
 MOST_PROBLEMS = 100

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from keysteward.cron import CronError, WindowStart, parse_window_start
 from keysteward.policy.rules import Report, Whole, list_of
-from keysteward.problem import Path
 from keysteward.strict_json import kind_of
+
+if TYPE_CHECKING:
+    from keysteward.problem import Path
 
 LONGEST_WINDOW_MINUTES = 10_080
 """A week. A longer window is no window."""

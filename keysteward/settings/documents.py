@@ -7,18 +7,21 @@ These may all hold secrets, so a fault names the place by position, and by name 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from keysteward.problem import Path
 from keysteward.secret import Secret
 from keysteward.settings.setting import Fault, InvalidValueError
 from keysteward.settings.values import secret_credential, shared_secret
 from keysteward.strict_json import JsonError, kind_of, parse_json
 from keysteward.vocabulary import PROJECT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keysteward.problem import Path
 
 type NotifyKind = Literal["teams", "slack", "webhook", "eventgrid"]
 

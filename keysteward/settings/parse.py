@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from typing import TYPE_CHECKING
 
-from keysteward.cron import Schedule
 from keysteward.policy import Policy, parse_policy
 from keysteward.problem import Problem
-from keysteward.secret import Secret
 from keysteward.settings import table
 from keysteward.settings.credentials import AtlasCredential, ServiceAccount, read_atlas_credential
 from keysteward.settings.documents import AzureClientSecrets, NotifyTarget
 from keysteward.settings.not_yet import refuse_what_this_release_lacks
 from keysteward.settings.setting import Fault, Reader
-from keysteward.settings.values import Auth
 from keysteward.store.connection import StorageConnection, parse_storage_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import date
+
+    from keysteward.cron import Schedule
+    from keysteward.secret import Secret
+    from keysteward.settings.values import Auth
 
 _NAMES = [setting.name for setting in table.SETTINGS]
 

@@ -7,11 +7,13 @@ The reader never stops at a problem, so that an operator sees all of them at onc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from keysteward.problem import Path, Problem, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _UNRESOLVED = "@microsoft.keyvault("
 _WORD = re.compile(r"[A-Za-z0-9_]{1,80}")

@@ -54,7 +54,8 @@ class Audit:
             return
         record.result = result
         record.after = after if after is not None else record.after
-        record.evidence = evidence if evidence is not None else record.evidence
+        if evidence is not None:
+            record.evidence = f"{record.evidence}; then: {evidence}" if record.evidence else evidence
         await self._tables.replace(TABLE, "audit", key, _columns(record), ANY_VERSION)
 
     async def read(

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from keysteward.store.ports import StorageError
@@ -34,6 +36,7 @@ _PAUSES_SECONDS = (0.4, 1.6)
 _LONGEST_PAUSE_SECONDS = 2.0
 _TRY_AGAIN_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}")
+_CODE_IN_XML = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 _REQUEST_ID = re.compile(r"[0-9a-fA-F-]{1,64}")
 _REMEDIES = {
     "AuthenticationFailed": "Compare the key in AzureWebJobsStorage with the storage account's, and the clocks.",
@@ -122,10 +125,11 @@ async def _tries[T](what: str, send: Send[T], clock: Clock, answer: Answer) -> T
     tried = 0
     while True:
         answer.tries += 1
+        answer.status = 0
         try:
             return await send(**options)
         except AzureError as error:
-            failure, again = _failure(what, error, unsure=tried > 0)
+            failure, again = _failure(what, error, answer)
             pause = _pause_seconds(error, tried)
         except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
             # Errors of the operating system that azure-core does not translate, and what the SDKs trip over in
@@ -137,13 +141,16 @@ async def _tries[T](what: str, send: Send[T], clock: Clock, answer: Answer) -> T
         await clock.sleep(pause)
 
 
-def _failure(what: str, error: AzureError, *, unsure: bool) -> tuple[StorageError, bool]:
+def _failure(what: str, error: AzureError, answer: Answer) -> tuple[StorageError, bool]:
     """Translate the error, and say whether another try may help."""
     from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415 - as above
 
     response = _response_of(error)
+    if isinstance(error, ClientAuthenticationError) and not answer.status:
+        # The storage service was not asked yet; azure-identity has made its own tries.
+        return _without_token(what, response), False
     if response is None:
-        return _unreadable(what, error), not isinstance(error, ClientAuthenticationError)
+        return _unreadable(what, error), True
     status, code = response.status_code, _code_of(error, response)
     # The queue SDK makes an error, with a code, of the 204 that says "was there already".
     if status < 400 and not code:  # noqa: PLR2004 - HTTP's own border
@@ -151,15 +158,29 @@ def _failure(what: str, error: AzureError, *, unsure: bool) -> tuple[StorageErro
     text = f"The storage service refused to {what}: {status} {code or 'without a code'}{_request_id_of(response)}."
     if remedy := _REMEDIES.get(code):
         text += f" {remedy}"
-    return ServiceRefusedError(text, status=status, code=code, unsure=unsure), status in _TRY_AGAIN_STATUSES
+    refusal = ServiceRefusedError(text, status=status, code=code, unsure=answer.tries > 1)
+    return refusal, status in _TRY_AGAIN_STATUSES
+
+
+def _without_token(what: str, response: AsyncHttpResponse | None) -> StorageError:
+    told = (
+        "there is no identity endpoint"
+        if response is None
+        else f"the identity endpoint answered {response.status_code}"
+    )
+    return StorageError(
+        f"There is no token to {what}: {told}. Nothing was sent to the storage service. Check that the app has the "
+        "identity that AzureWebJobsStorage__clientId names, or its own where that is not set."
+    )
 
 
 def _unreadable(what: str, error: Exception) -> StorageError:
     inner = getattr(error, "inner_exception", None)
     names = type(error).__name__ if inner is None else f"{type(error).__name__}, {type(inner).__name__}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
     return StorageError(
-        f"The storage service gave no readable answer when asked to {what} ({names}). "
-        "Whether a write took effect is not known."
+        f"The storage service gave no readable answer when asked to {what} "
+        f"({names} in {PurePath(place.filename).name}, {place.name}). Whether a write took effect is not known."
     )
 
 
@@ -189,7 +210,10 @@ def _code_of(error: AzureError, response: AsyncHttpResponse) -> str:
 
 def _code_in_body(response: AsyncHttpResponse) -> str:
     try:
-        return str(json.loads(response.text())["odata.error"]["code"])
+        text = response.text()
+        if in_xml := _CODE_IN_XML.search(text):
+            return in_xml[1]
+        return str(json.loads(text)["odata.error"]["code"])
     except (ValueError, KeyError, TypeError):
         return ""
 

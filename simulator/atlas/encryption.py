@@ -80,10 +80,8 @@ def change_of(project: Project, body: object, key_vault: KeyVault) -> Change:
         return _switched_off(project) if project.block is not None else unchanged
     if project.block is None and sent.get("enabled") is not True:
         raise refused("MISSING_ATTRIBUTE", ("enabled",))
-    block = {
-        **(project.block or {}),
-        **{name: value for name, value in sent.items() if name not in {"secret", "valid"}},
-    }
+    shown = {name: value for name, value in sent.items() if name not in {"secret", "valid"}}
+    block = {**(project.block or {"requirePrivateNetworking": False}), **shown}
     secret = sent.get("secret")
     if block == project.block and secret in {None, project.secret}:
         return unchanged

@@ -34,7 +34,7 @@ REFUSALS: Mapping[str, Refusal] = {
     "UNSUPPORTED_MEDIA_TYPE": Refusal(
         415, "Content-Type must name a version of this resource.", "unverified, an inference"
     ),
-    "USER_UNAUTHORIZED": Refusal(401, "No valid token, or the role is missing.", ERR),
+    "USER_UNAUTHORIZED": Refusal(401, "No valid token, or the role is missing.", ERR + "; for a bad token unverified"),
     "NOT_IN_GROUP": Refusal(401, "The project is not visible to this account.", ERR),
     "IP_ADDRESS_NOT_ON_ACCESS_LIST": Refusal(403, "The caller's address is not on the account's access list.", WEB),
     "GROUP_NOT_FOUND": Refusal(404, "There is no such project.", ERR),
@@ -45,9 +45,11 @@ REFUSALS: Mapping[str, Refusal] = {
     "UNEXPECTED_ERROR": Refusal(500, "Something went wrong (only on order).", OAS),
     "SERVICE_UNAVAILABLE": Refusal(503, "Try later (only on order).", "unverified, an inference"),
     "INVALID_JSON": Refusal(400, "The body is no JSON object.", "unverified, an inference"),
-    "INVALID_ATTRIBUTE": Refusal(400, "A member is unknown or of the wrong type.", ERR),
-    "MISSING_ATTRIBUTE": Refusal(400, "A member that is needed to switch encryption on is missing.", ERR),
-    "INVALID_QUERY_PARAMETER": Refusal(400, "A query parameter has an impossible value.", ERR),
+    "INVALID_ATTRIBUTE": Refusal(400, "A member is unknown or of the wrong type.", "the name is unverified"),
+    "MISSING_ATTRIBUTE": Refusal(
+        400, "A member that is needed to switch encryption on is missing.", "the name is unverified"
+    ),
+    "INVALID_QUERY_PARAMETER": Refusal(400, "A query parameter has an impossible value.", "the name is unverified"),
     "INVALID_AZURE_CREDENTIALS": Refusal(
         400, "Atlas cannot sign in to Azure (now and then with good credentials).", ERR + "; " + LOGS
     ),

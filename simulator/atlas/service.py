@@ -300,6 +300,7 @@ class Atlas:
             "resourceGroupName": vault.resource_group,
             "keyVaultName": vault.name,
             "keyIdentifier": identifier,
+            "requirePrivateNetworking": False,
         }
 
     def _caught_up(self) -> datetime:

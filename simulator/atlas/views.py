@@ -30,7 +30,7 @@ def encryption_view(project: Project) -> dict[str, object]:
     """Return the document of ``encryptionAtRest``. The secret is never in it."""
     azure: dict[str, object] = {"enabled": False, "requirePrivateNetworking": False, "valid": False}
     if project.block is not None:
-        azure = {"requirePrivateNetworking": False, **project.block, "valid": project.valid}
+        azure = {**project.block, "valid": project.valid}
     return {
         "awsKms": {"enabled": False, "requirePrivateNetworking": False, "valid": False},
         "azureKeyVault": azure,

@@ -39,7 +39,9 @@ def as_json_schema(document: dict[str, Any], *, side: str) -> Any:
         result = {}
         for name, value in node.items():
             if name == "properties" and isinstance(value, dict):
-                result[name] = {key: _member(key, one, turned(one, is_part=False), forbidden) for key, one in value.items()}
+                result[name] = {
+                    key: _member(key, one, turned(one, is_part=False), forbidden) for key, one in value.items()
+                }
             elif name in {"schemas", "definitions"} and isinstance(value, dict):
                 result[name] = {key: turned(one, is_part=key in parts) for key, one in value.items()}
             elif name not in {"example", "discriminator"}:

@@ -19,12 +19,11 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from simulator.wire import Request, Response
 from tests.contract.spec_to_schema import as_json_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from simulator.wire import Request, Response
 
 ATLAS, KEY_VAULT = "atlas-admin-v2.json", "azure-keyvault-keys.json"
 
@@ -34,6 +33,9 @@ UNSPECIFIED = {
     ("identity.simulated", "/identity/token"): "the platform's endpoint has no published specification",
 }
 """What no specification at hand describes."""
+
+_CHECKED_HEADERS = frozenset({"content-type", "retry-after", "ratelimit-limit"})
+"""Others either differ in each answer (what is left of a limit, request ids) or no specification names them."""
 
 UNDECLARED_STATUSES = {
     400: "documented in the error code page for any endpoint; several operations do not list it",
@@ -67,16 +69,47 @@ def check_exchange(request: Request, response: Response) -> list[str]:
     """
     if response.status == 501 or (request.host, request.path) in UNSPECIFIED:
         return []
-    name = ATLAS if request.host == "cloud.mongodb.com" else KEY_VAULT
+    headers = {name: request.headers[name] for name in ("content-type",) if name in request.headers}
+    query = tuple((name, tuple(values)) for name, values in request.query.items())
+    return list(
+        _checked(
+            request.method,
+            request.host,
+            request.path,
+            query,
+            tuple(headers.items()),
+            request.body,
+            response.status,
+            tuple((name, value) for name, value in response.headers.items() if name in _CHECKED_HEADERS),
+            response.body,
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def _checked(  # noqa: PLR0917 - an exchange by its parts, so that one seen before costs nothing
+    method: str,
+    host: str,
+    path: str,
+    query: tuple[tuple[str, tuple[str, ...]], ...],
+    headers: tuple[tuple[str, str], ...],
+    body: bytes,
+    status: int,
+    answer_headers: tuple[tuple[str, str], ...],
+    answer_body: bytes,
+) -> tuple[str, ...]:
+    request = Request(method, host, path, {name: list(values) for name, values in query}, dict(headers), body)
+    response = Response(status, dict(answer_headers), answer_body)
+    name = ATLAS if host == "cloud.mongodb.com" else KEY_VAULT
     spec = _spec(name)
-    found = _operation(name, request.method, request.path)
+    found = _operation(name, method, path)
     if found is None:
-        return [f"{request.method} {request.path}: {name} has no such operation"]
+        return (f"{method} {path}: {name} has no such operation",)
     template, operation = found
     problems = list(_answer_problems(spec, template, operation, request, response))
-    if response.status < 400:
+    if status < 400:
         problems += _request_problems(spec, template, operation, request)
-    return [f"{request.method} {template} -> {response.status}: {problem}" for problem in problems]
+    return tuple(f"{method} {template} -> {status}: {problem}" for problem in problems)
 
 
 _FORMATS = FormatChecker(["uuid", "email"])
@@ -201,11 +234,7 @@ def _needed(known: Mapping[tuple[str, str], dict[str, Any]]) -> list[str]:
 def _query_problems(spec: _Spec, parameter: dict[str, Any], values: list[str]) -> list[str]:
     schema = spec.resolved(parameter.get("schema", parameter))
     rows = spec.resolved(schema.get("items", schema))
-    return [
-        f"query parameter {parameter['name']}={value!r} does not fit"
-        for value in values
-        if not _fits(rows, value)
-    ]
+    return [f"query parameter {parameter['name']}={value!r} does not fit" for value in values if not _fits(rows, value)]
 
 
 def _fits(schema: dict[str, Any], text: str) -> bool:

@@ -8,11 +8,14 @@ written by hand.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keysteward.policy import BLOCKS, fields_of
 from keysteward.settings import SETTINGS, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -44,7 +47,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -61,13 +64,9 @@ def with_tables(text: str, tables: dict[str, str]) -> str:
     """Put each table between its marks."""
     for name, table in tables.items():
         begin, end = f"<!-- table {name}: made by tests/settings/reference_tables.py -->", f"<!-- end of {name} -->"
-        text, count = re.subn(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, block=f"{begin}\n{table}\n{end}": block,  # type: ignore[misc] - bound at once, as it is meant
-            text,
-            flags=re.DOTALL,
-        )
-        assert count == 1, f"the page has {count} places for the table {name}"
+        assert (text.count(begin), text.count(end)) == (1, 1), f"the page needs one place for the table {name}"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
     return text
 
 

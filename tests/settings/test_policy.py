@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import IPv4Network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,9 +20,11 @@ from keysteward.policy import (
     fields_of,
     parse_policy,
 )
-from keysteward.problem import Problem
 from keysteward.strict_json import LONGEST_TEXT
 from tests.settings.builders import OTHER_PROJECT, PROJECT
+
+if TYPE_CHECKING:
+    from keysteward.problem import Problem
 
 WINDOW = {"cron": "0 2 * * SAT", "minutes": 240, "timeZone": "Europe/Berlin"}
 

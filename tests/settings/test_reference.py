@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import fields
-from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from keysteward.policy import BLOCKS, ProjectPolicy, fields_of, parse_policy
+from keysteward.policy import BLOCKS, Policy, ProjectPolicy, fields_of, parse_policy
 from keysteward.policy.rules import Choice, Report, Subset
 from keysteward.settings import SETTINGS
-from tests.settings.reference_tables import pages, with_tables
+from tests.settings.reference_tables import DOCS, pages, with_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(("page", "tables"), [pytest.param(*item, id=item[0].name) for item in pages().items()])
@@ -25,6 +28,13 @@ def test_a_stale_page_would_be_seen() -> None:
     page, tables = next(iter(pages().items()))
     text = page.read_text("utf-8").replace("ATLAS_BASE_URL", "ATLAS_URL")
     assert with_tables(text, tables) != text
+
+
+def test_the_example_of_the_policy_page_is_a_good_policy() -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", (DOCS / "policy.md").read_text("utf-8"), re.DOTALL)
+    policy = parse_policy(example)
+    assert isinstance(policy, Policy), policy
+    assert policy.project("64b0c1d2e3f4a5b6c7d8e9f0").rotation.mode == "approve"
 
 
 def test_no_setting_stands_in_the_table_twice() -> None:

@@ -200,6 +200,15 @@ async def test_a_refusal_is_not_tried_again_and_named_by_its_code(
     assert len(service.asked) == 1
 
 
+async def test_a_code_is_found_in_xml_too(tables: AzureTables, service: Service) -> None:
+    # Some errors come from in front of the table service and are XML, whatever was asked for.
+    body = "<?xml version='1.0'?><Error><Code>AuthenticationFailed</Code><Message>no</Message></Error>"
+    service.replies = [Reply(403, body, {"Content-Type": "text/plain"})]
+    for deed in (INSERT, GET, REPLACE):
+        with pytest.raises(ServiceRefusedError, match="403 AuthenticationFailed"):
+            await deed(tables)
+
+
 async def test_missing_rights_name_the_roles_to_give(tables: AzureTables, service: Service) -> None:
     service.replies = [refusal(403, "AuthorizationPermissionMismatch")]
     with pytest.raises(StorageError, match="Storage Table Data Contributor"):

@@ -28,8 +28,6 @@ TOKEN_TIMEOUT_SECONDS = 20
 class ServiceAccountAuth(httpx.Auth):
     """OAuth 2 client credentials. One instance per process; safe for concurrent requests."""
 
-    requires_response_body = True
-
     def __init__(self, base_url: str, client_id: str, client_secret: str, clock: Clock) -> None:
         pair = base64.b64encode(f"{client_id}:{client_secret}".encode()).decode()
         self._basic = f"Basic {pair}"
@@ -52,7 +50,7 @@ class ServiceAccountAuth(httpx.Auth):
                 token = self._fresh()
                 if token is None:
                     answer = yield self._token_request()
-                    token = self._take(answer)
+                    token = self._take(await _whole(answer))
         request.headers["Authorization"] = f"Bearer {token}"
         answer = yield request
         if answer.status_code != httpx.codes.UNAUTHORIZED:
@@ -63,7 +61,7 @@ class ServiceAccountAuth(httpx.Auth):
             renewed = self._fresh()
             if renewed is None:
                 answer = yield self._token_request()
-                renewed = self._take(answer)
+                renewed = self._take(await _whole(answer))
         request.headers["Authorization"] = f"Bearer {renewed}"
         yield request
 
@@ -96,6 +94,11 @@ class ServiceAccountAuth(httpx.Auth):
         self._token = token
         self._use_until = now + max(seconds - REFRESH_EARLY_SECONDS, seconds / 2)
         return token
+
+
+async def _whole(answer: httpx.Response) -> httpx.Response:
+    await answer.aread()
+    return answer
 
 
 def _read_token(answer: httpx.Response) -> tuple[str, float]:
