@@ -54,6 +54,11 @@ class App:
     fleet: Fleet
     api: Api
 
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """Every scope that this app looks after."""
+        return frozenset({Scope.fleet(), *map(Scope.project, self.settings.project_ids)})
+
     async def handle_message(self, text: str, sent_at: datetime | None) -> str:
         """
         Work on one queue message; says in a word what became of it.
@@ -67,8 +72,8 @@ class App:
             return "dropped"
         if isinstance(message, VaultHint):
             return await self._handle_hint(message, sent_at)
-        if message.scope.kind == "project" and message.scope.name not in self.settings.project_ids:
-            log.warning("a message for a project that is not in the settings", extra={"scope": str(message.scope)})
+        if message.scope not in self.scopes:
+            log.warning("a message for a scope that is not in the settings", extra={"scope": str(message.scope)})
             return "dropped"
         return await self.runner.handle(message, sent_at)
 

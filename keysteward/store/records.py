@@ -89,6 +89,7 @@ class ProjectRecord(Record):
 
     project_id: str
     name: str | None = None
+    name_read_at: datetime | None = None
     observed_at: datetime | None = None
     vault: str | None = None
     key: str | None = None
