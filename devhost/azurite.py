@@ -82,13 +82,11 @@ def start_azurite(blob: int = 0, queue: int = 0, table: int = 0) -> Azurite:
     Raises:
         AzuriteError: it is not installed, a port is taken, or it said nothing in 30 s.
     """
+    program = (node_command(), "--require", str(_SUPERVISOR), str(_script()))
     ports = ("--blobPort", str(blob), "--queuePort", str(queue), "--tablePort", str(table))
     folder = tempfile.TemporaryDirectory(prefix="azurite-")
     process = subprocess.Popen(  # noqa: S603 - our own program and arguments
-        [
-            *(node_command(), "--require", str(_SUPERVISOR), str(_script()), *ports),
-            *("--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"),
-        ],
+        [*program, *ports, "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"],
         cwd=folder.name,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ from keysteward.settings import Settings
 from keysteward.store.audit import Audit
 from keysteward.store.ports import WorkQueue
 from keysteward.store.records import OperationRecord, ProjectRecord
-from keysteward.store.state import OPERATION_ID, State, new_operation_id
+from keysteward.store.state import OPERATION_ID, State, Stored, new_operation_id
 from keysteward.vocabulary import PROJECT_ID, VAULT_NAME, InvalidNameError, KeyIdentifier, KeyVersion, Scope
 
 NOT_OBSERVED = {"state": "unknown", "reason": "notObserved"}
@@ -54,7 +54,7 @@ class Api:
     async def project(self, project_id: str) -> Json:
         """Observe a project afresh, and say what a reconcile would do now and why."""
         self._must_be_ours(project_id)
-        record = await self.state.project(project_id)
+        record = (await self.state.project(project_id)).record
         facts, decision = await self._look(project_id)
         outcome = msgspec.to_builtins(record.last_outcome) if record.last_outcome is not None else None
         return {
@@ -144,7 +144,7 @@ class Api:
             key_identifier=identifier,
         )
         # The operation first: the message only hurries a reconcile that would find it anyhow.
-        await self.state.add_operation(operation)
+        await self.state.save_operation(Stored(operation))
         await self.queue.send(encode(ReconcileMessage(Scope.project(project_id), f"operator:{kind}")))
         return operation
 

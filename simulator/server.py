@@ -76,19 +76,60 @@ async def running(
     """
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulator-")))
-        context = _certificates(folder)
-        proxy, pipe = await _front(stack, cloud, client_ip, context)
+        servers = _Servers()
+        stack.push_async_callback(servers.end)
+        proxy, pipe = await _front(stack, servers, cloud, client_ip, _certificates(folder))
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         deliverer = Deliverer(cloud, client)
         delivery = asyncio.create_task(deliverer.run())
         stack.push_async_callback(_stopped, delivery)
-        control = await _serve(stack, control_app(cloud, deliverer), control_port)
-        yield RunningServer(
-            cloud, f"http://127.0.0.1:{control}", _environment(cloud, folder, proxy.port, pipe.port), proxy
+        control = await servers.add(control_app(cloud, deliverer), control_port)
+        environment = _environment(cloud, folder, proxy.port, pipe.port)
+        yield RunningServer(cloud, f"http://127.0.0.1:{control}", environment, proxy)
+
+
+class _Servers:
+    """The HTTP servers of one cloud, each on a port of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[_Server, asyncio.Task[None], socket.socket]] = []
+
+    async def add(self, app: App, port: int = 0, certificate: Path | None = None) -> int:
+        """Serve an ASGI app and return its port; ``OSError`` where the port is taken."""
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=certificate,
+            ws="none",
         )
+        listener = socket.create_server(("127.0.0.1", port), backlog=256)
+        server = _Server(config)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        self._running.append((server, task, listener))
+        ready = asyncio.create_task(server.ready.wait())
+        await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if task.done():
+            await task
+        bound: int = listener.getsockname()[1]
+        return bound
+
+    async def end(self) -> None:
+        """End them all at once: each takes a moment to notice."""
+        for server, _, _ in self._running:
+            server.should_exit = True
+        await asyncio.gather(*(task for _, task, _ in self._running))
+        for _, _, listener in self._running:
+            listener.close()
 
 
-async def _front(stack: contextlib.AsyncExitStack, cloud: Cloud, client_ip: str, context: Path) -> tuple[Relay, Relay]:
+async def _front(
+    stack: contextlib.AsyncExitStack, servers: _Servers, cloud: Cloud, client_ip: str, certificate: Path
+) -> tuple[Relay, Relay]:
     relays: list[Relay] = []
 
     def cut(port: int) -> None:
@@ -98,44 +139,13 @@ async def _front(stack: contextlib.AsyncExitStack, cloud: Cloud, client_ip: str,
     def lets_through(name: str) -> bool:
         return name in NAMES or cloud.service_of(name) is cloud.key_vault
 
-    tls_port = await _serve(stack, cloud_app(cloud, cut, client_ip), 0, context)
-    identity_port = await _serve(stack, cloud_app(cloud, cut, client_ip, identity.HOST), 0)
+    tls_port = await servers.add(cloud_app(cloud, cut, client_ip), 0, certificate)
+    identity_port = await servers.add(cloud_app(cloud, cut, client_ip, identity.HOST))
     relays.extend((Relay(tls_port, lets_through), Relay(identity_port)))
     for relay in relays:
         await relay.start()
         stack.push_async_callback(relay.stop)
     return relays[0], relays[1]
-
-
-async def _serve(stack: contextlib.AsyncExitStack, app: App, port: int, certificate: Path | None = None) -> int:
-    """Serve an ASGI app until the stack unwinds, and return its port."""
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=1,
-        ssl_certfile=certificate,
-        ws="none",
-    )
-    listener = socket.create_server(("127.0.0.1", port), backlog=256)
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    stack.push_async_callback(_ended, server, task, listener)
-    ready = asyncio.create_task(server.ready.wait())
-    await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
-    ready.cancel()
-    if task.done():
-        await task
-    bound: int = listener.getsockname()[1]
-    return bound
-
-
-async def _ended(server: _Server, task: asyncio.Task[None], listener: socket.socket) -> None:
-    server.should_exit = True
-    await task
-    listener.close()
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

@@ -64,6 +64,7 @@ class KeyIdentifierPusher:
         secret: str | None,
         lease: Lease,
         intend: Callable[[], Awaitable[None]],
+        remember: Callable[[], Awaitable[None]],
     ) -> Pushed | NotPushed:
         """
         Send *target*, on the strength of settings read at most two seconds before.
@@ -74,9 +75,13 @@ class KeyIdentifierPusher:
             target: what to push.
             secret: the Azure application's secret, where the customer wants it sent along.
             lease: proven just before the call.
-            intend: writes down what is about to be done.
+            intend: writes down, for whoever asks, what is about to be done.
+            remember: writes it into the record that the next run starts from; only once the lease is proven.
         """
-        await asyncio.gather(intend(), lease.renew())
+        for outcome in await asyncio.gather(intend(), lease.renew(), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+        await remember()
         fresh = await self._fresh(project_id, observation, lease)
         if isinstance(fresh, NotPushed):
             return fresh

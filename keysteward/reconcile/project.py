@@ -40,7 +40,7 @@ from keysteward.store.records import (
     ProjectRecord,
     RotationRecord,
 )
-from keysteward.store.state import State, new_operation_id
+from keysteward.store.state import State, Stored, new_operation_id
 from keysteward.vocabulary import InvalidNameError, KeyIdentifier, Scope
 
 SOON_SECONDS = 1.0
@@ -55,8 +55,8 @@ NAME_LASTS = timedelta(days=1)
 class _Run:
     """What one run works on."""
 
-    record: ProjectRecord
-    open_operations: dict[str, OperationRecord]
+    stored: Stored[ProjectRecord]
+    stored_operations: dict[str, Stored[OperationRecord]]
     request: RotateRequest | None
     observation: Observation
     decision: RotationDecision
@@ -66,6 +66,15 @@ class _Run:
     acted: bool = False
     looks: list[float] = field(default_factory=list)
     """When to look again, in seconds: every part of the run may ask, the earliest counts."""
+
+    @property
+    def record(self) -> ProjectRecord:
+        return self.stored.record
+
+    @property
+    def open_operations(self) -> dict[str, OperationRecord]:
+        """Operations by id: those that were open when the run began, and the one that it began itself."""
+        return {name: stored.record for name, stored in self.stored_operations.items()}
 
 
 def retry_delay(count: int, asked: float | None = None) -> float:
@@ -97,21 +106,23 @@ class ProjectReconciler:
         return RunResult(run.outcome, min(run.looks) if run.looks else None)
 
     async def _observe_and_decide(self, project_id: str, lease: Lease) -> _Run:
-        record, found = await asyncio.gather(self.state.project(project_id), self.state.open_operations(project_id))
+        stored, found = await asyncio.gather(self.state.project(project_id), self.state.open_operations(project_id))
+        record = stored.record
         look_at_alert = record.rotation is not None or record.age_alert_open
         observation = await self.observer.observe(project_id, lease, look_at_alert=look_at_alert)
         now = self.clock.now()
         if record.name_read_at is None or now - record.name_read_at > NAME_LASTS:
             record.name = await self.observer.name(project_id) or record.name
             record.name_read_at = now
-        by_id = {operation.operation_id: operation for operation in found}
-        await self._under_way.recall(record, observation.facts, by_id, now)
-        request = _request(record, found)
+        by_id = {operation.record.operation_id: operation for operation in found}
+        operations_by_id = {name: operation.record for name, operation in by_id.items()}
+        await self._under_way.recall(record, observation.facts, operations_by_id, now)
+        request = _request(record, list(operations_by_id.values()))
         policy = self.policy.project(project_id).rotation
         given = RotationInput(observation.facts, policy, now, request, _attempt(record.attempt))
         decision = decide_rotation(given)
         _drop_attempt_of_another_target(record, decision, observation)
-        return _Run(record, by_id, request, observation, decision, now, lease)
+        return _Run(stored, by_id, request, observation, decision, now, lease)
 
     @property
     def _under_way(self) -> UnderWay:
@@ -140,7 +151,7 @@ class ProjectReconciler:
             return
         target = run.decision.target
         assert target is not None, "a push has a target"
-        operation, is_new = self._operation_for(run, target)
+        operation = self._operation_for(run, target)
         await self._end_what_it_replaces(run, operation)
         rotation = self._rotation_for(run, operation, target)
 
@@ -148,16 +159,23 @@ class ProjectReconciler:
             run.record.rotation = rotation
             operations.move(operation, "running")
             operations.add_step(operation, run.now, f"pushing {target}")
-            write = self.state.add_operation if is_new else self.state.save_operation
             intent = _intent(run, operation, rotation)
-            await asyncio.gather(self.audit.add_at(rotation.audit_key, intent), write(operation))
-            await self.state.save_project(run.record)
+            save = self.state.save_operation(run.stored_operations[operation.operation_id])
+            await asyncio.gather(self.audit.add_at(rotation.audit_key, intent), save)
+
+        async def remember() -> None:
+            await self.state.save_project(run.stored)
 
         run.acted = True
-        run.open_operations[operation.operation_id] = operation
         secret = self.secret_for(run.record.project_id)
         outcome = await self.pusher.push(
-            run.record.project_id, run.observation, target, secret.reveal() if secret else None, run.lease, intend
+            run.record.project_id,
+            run.observation,
+            target,
+            secret.reveal() if secret else None,
+            run.lease,
+            intend,
+            remember,
         )
         now = self.clock.now()
         if isinstance(outcome, Pushed):
@@ -219,8 +237,8 @@ class ProjectReconciler:
             if run.acted and not operation.ended and operation.state == "queued":
                 run.looks.append(SOON_SECONDS)  # it asked for something else: its turn is next
         _summarise(run)
-        await asyncio.gather(*(self.state.save_operation(o) for o in run.open_operations.values()))
-        await self.state.save_project(run.record)
+        await asyncio.gather(*(self.state.save_operation(o) for o in run.stored_operations.values()))
+        await self.state.save_project(run.stored)
 
     def _look_again(self, run: _Run) -> None:
         unknown = _unknowns(run)
@@ -233,7 +251,7 @@ class ProjectReconciler:
         if attempt is not None and not attempt.permanent:
             run.looks.append(max(SOON_SECONDS, (attempt.not_before - run.now).total_seconds()))
 
-    def _operation_for(self, run: _Run, target: KeyIdentifier) -> tuple[OperationRecord, bool]:
+    def _operation_for(self, run: _Run, target: KeyIdentifier) -> OperationRecord:
         """The operation that a push belongs to: the operator's, one of ours that was cut short, or a new one."""
         rotation = run.record.rotation
         wanted = [run.request.operation_id] if run.request is not None else []
@@ -241,7 +259,7 @@ class ProjectReconciler:
         wanted += [o.operation_id for o in run.open_operations.values() if _is_ours_for(o, target)]
         for operation_id in wanted:
             if operation_id in run.open_operations:
-                return run.open_operations[operation_id], False
+                return run.open_operations[operation_id]
         operation = OperationRecord(
             operation_id=new_operation_id(run.record.project_id, run.now, self.random_hex),
             kind="rotate",
@@ -253,7 +271,8 @@ class ProjectReconciler:
             created_at=run.now,
             key_identifier=str(target),
         )
-        return operation, True
+        run.stored_operations[operation.operation_id] = Stored(operation)
+        return operation
 
     def _rotation_for(self, run: _Run, operation: OperationRecord, target: KeyIdentifier) -> RotationRecord:
         return RotationRecord(

@@ -101,6 +101,7 @@ class ScopeRunner:
         lease = await take_lease(self._tables, self._clock, scope, self._new_holder(), rows.lease, rows.page)
         if lease is None:
             return await self._wake(scope, rows, rows.now + timedelta(seconds=BUSY_SECONDS), message)
+        await self._consume(message, rows)
         return await self._run(message, lease)
 
     async def _run(self, message: ReconcileMessage, lease: Lease) -> str:
@@ -110,7 +111,7 @@ class ScopeRunner:
             if result.look_again_seconds is not None:
                 rows = await self._read(scope)
                 at = rows.now + timedelta(seconds=max(1.0, result.look_again_seconds))
-                await self._wake(scope, rows, at, ReconcileMessage(scope, "wakeUp"))
+                await self._wake(scope, rows, at, ReconcileMessage(scope, "wakeUp", wake_at=message.wake_at))
         except LeaseLostError:
             log.warning("lease lost; the run was ended", extra={"scope": str(scope)})
             rows = await self._read(scope)
@@ -122,6 +123,19 @@ class ScopeRunner:
         seconds = round(self._clock.monotonic() - started, 3)
         log.info(result.summary, extra={"scope": str(scope), "because": message.because, "seconds": seconds})
         return "ran"
+
+    async def _consume(self, message: ReconcileMessage, rows: _Rows) -> None:
+        """
+        Forget a wake-up that came before its time by the table's clock, which may differ from the queue's.
+
+        Its message is used up by this run, so nobody may count on it any more.
+        """
+        if (
+            message.wake_at is not None
+            and message.wake_at == time_of(rows.wake, "wakeAt")
+            and message.wake_at > rows.now
+        ):
+            await self._tables.delete(TABLE, str(message.scope), "wake")
 
     async def _wake(self, scope: Scope, rows: _Rows, at: datetime, message: ReconcileMessage) -> str:
         """See to it that the scope is looked at by *at*: by the wake-up that is recorded, or by one more."""

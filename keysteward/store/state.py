@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from keysteward.store.ports import ANY_VERSION, Row, RowExistsError, Tables
+from keysteward.errors import LeaseLostError
+from keysteward.store.ports import Row, RowChangedError, RowExistsError, Tables
 from keysteward.store.records import OperationRecord, ProjectRecord, from_columns, to_columns
 from keysteward.vocabulary import NodeAddresses
 
@@ -34,12 +35,12 @@ def new_operation_id(scope_name: str, now: datetime, random_hex: Callable[[int],
     return f"{scope_name}.{int(now.timestamp() * 1000):012x}{random_hex(5)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored[R]:
-    """A record with the version of its row."""
+    """A record with the version of its row (empty: there is no row yet). Saving it takes the version along."""
 
     record: R
-    etag: str
+    etag: str = ""
 
 
 class State:
@@ -48,32 +49,35 @@ class State:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    async def project(self, project_id: str) -> ProjectRecord:
+    async def project(self, project_id: str) -> Stored[ProjectRecord]:
         """Read what is remembered of a project; a fresh record where nothing is."""
         row = await self._tables.get(RECORDS, "project", project_id)
-        return _read(ProjectRecord, row) if row is not None else ProjectRecord(project_id=project_id)
+        return _stored(ProjectRecord, row) if row is not None else Stored(ProjectRecord(project_id=project_id))
 
-    async def save_project(self, record: ProjectRecord) -> None:
-        await self._tables.upsert(RECORDS, "project", record.project_id, to_columns(record))
+    async def save_project(self, stored: Stored[ProjectRecord]) -> None:
+        """
+        Write the record, if nobody else has since it was read.
+
+        Raises:
+            LeaseLostError: somebody has; so the scope is no longer ours.
+        """
+        key = stored.record.project_id
+        stored.etag = await self._write(RECORDS, "project", key, to_columns(stored.record), stored.etag)
 
     async def projects(self) -> list[ProjectRecord]:
         """Read the record of every project that was ever seen, by project id."""
         return [_read(ProjectRecord, row) for row in await self._all(RECORDS, "project")]
 
-    async def add_operation(self, operation: OperationRecord) -> None:
+    async def save_operation(self, stored: Stored[OperationRecord]) -> None:
         """
-        Write a new operation.
+        Write an operation, new or read before, if nobody else has since: so none that has ended is taken back.
 
         Raises:
-            RowExistsError: there is one of this id.
+            LeaseLostError: somebody has; so the scope is no longer ours.
         """
+        operation = stored.record
         scope, key = _split(operation.operation_id)
-        await self._tables.insert(OPERATIONS, scope, key, _operation_columns(operation))
-
-    async def save_operation(self, operation: OperationRecord) -> None:
-        """Write an operation again. Never takes one back that came to its end: the caller has read it as open."""
-        scope, key = _split(operation.operation_id)
-        await self._tables.replace(OPERATIONS, scope, key, _operation_columns(operation), ANY_VERSION)
+        stored.etag = await self._write(OPERATIONS, scope, key, _operation_columns(operation), stored.etag)
 
     async def operation(self, operation_id: str) -> OperationRecord | None:
         """Read one operation by its id; None where there is none of this id."""
@@ -81,10 +85,10 @@ class State:
         row = await self._tables.get(OPERATIONS, scope, key)
         return _read(OperationRecord, row) if row is not None else None
 
-    async def open_operations(self, scope_name: str) -> list[OperationRecord]:
+    async def open_operations(self, scope_name: str) -> list[Stored[OperationRecord]]:
         """Read every operation of a scope that has not come to its end, oldest first."""
         rows = await self._all(OPERATIONS, scope_name, equal={"open": "yes"})
-        return [_read(OperationRecord, row) for row in rows]
+        return [_stored(OperationRecord, row) for row in rows]
 
     async def index_vault(self, project_id: str, vault: str, key: str) -> None:
         """Remember that a project uses a key of a vault, so that the vault's events find it."""
@@ -133,6 +137,14 @@ class State:
         except RowExistsError:
             return
 
+    async def _write(self, table: str, partition: str, key: str, columns: dict[str, str], etag: str) -> str:
+        try:
+            if etag:
+                return await self._tables.replace(table, partition, key, columns, etag)
+            return await self._tables.insert(table, partition, key, columns)
+        except (RowChangedError, RowExistsError):
+            raise LeaseLostError("recordChanged", f"another instance wrote {partition}/{key}") from None
+
     async def _note(self, project_id: str, kind: str, at: datetime, values: dict[str, str]) -> None:
         # The same sight noted twice (a crash between this and the record) writes the same row again.
         key = f"{kind}.{int(at.timestamp() * 1_000_000):016x}"
@@ -158,6 +170,10 @@ class State:
 
 def _read[R: (ProjectRecord, OperationRecord)](kind: type[R], row: Row) -> R:
     return from_columns(kind, row.values)
+
+
+def _stored[R: (ProjectRecord, OperationRecord)](kind: type[R], row: Row) -> Stored[R]:
+    return Stored(_read(kind, row), row.etag)
 
 
 def _split(operation_id: str) -> tuple[str, str]:

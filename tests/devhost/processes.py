@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -47,13 +48,16 @@ class HostProcess:
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None, *, raw: bytes = b""
     ) -> Answer:
         data = raw or (b"" if body is None else json.dumps(body).encode())
-        request = urllib.request.Request(self.url + path, data or None, dict(headers or {}), method=method)  # noqa: S310
+        request = urllib.request.Request(self.url + path, data or None, dict(headers or {}), method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - 127.0.0.1 only
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 return Answer(answer.status, dict(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, dict(error.headers), error.read())
+
+    def connected(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", int(self.url.rsplit(":", 1)[1])))
 
     def seen(self, kind: str) -> list[dict[str, Any]]:
         return [entry for entry in self.call("GET", "/api/seen").json()["seen"] if entry["kind"] == kind]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.devhost.conftest import KEY
+from tests.devhost.processes import eventually
 
 if TYPE_CHECKING:
     from tests.devhost.processes import HostProcess
@@ -55,8 +56,6 @@ def test_a_function_that_returns_text_answers_text(host: HostProcess) -> None:
 def test_outputs_of_a_failed_function_are_not_written(host: HostProcess) -> None:
     host.call("POST", "/api/fails")
     host.call("POST", "/api/send", [{"name": "a marker behind it"}])
-
-    from tests.devhost.processes import eventually
 
     eventually(lambda: [s for s in host.seen("work") if s["body"].get("name") == "a marker behind it"])
     assert not [s for s in host.seen("work") if s["body"].get("name") == "must never arrive"]

@@ -3,8 +3,9 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 def queue(settings: dict[str, str]) -> Iterator[QueueClient]:
     client = QueueClient.from_connection_string(settings["AzureWebJobsStorage"], settings["WORK"])
     with closing(client):
-        try:
+        with suppress(ResourceExistsError):
             client.create_queue()
-        except ResourceExistsError:
-            pass
         yield client
 
 
@@ -93,7 +92,7 @@ def test_a_list_in_one_output_becomes_one_message_each(host: HostProcess) -> Non
     assert host.call("POST", "/api/send", [{"name": name} for name in names]).status == 202
 
     for name in names:
-        eventually(lambda name=name: runs_of(host, name))
+        eventually(partial(runs_of, host, name))
 
 
 def test_no_more_messages_run_at_once_than_host_json_allows(settings: dict[str, str], storage: str) -> None:
@@ -123,6 +122,7 @@ def test_a_host_that_stops_gives_back_what_it_was_working_on(settings: dict[str,
             eventually(lambda: host.seen("work"))
         assert host.process.returncode == 0
         message = eventually(client.receive_message)
+        assert message is not None
         assert message.dequeue_count == 2
 
 

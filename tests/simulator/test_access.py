@@ -188,7 +188,6 @@ def test_a_revoked_token_is_no_longer_good() -> None:
 
 def _basic(caller: Caller) -> str:
 
-
     return "Basic " + base64.b64encode(f"{caller.world.client_id}:{caller.world.client_secret}".encode()).decode()
 
 

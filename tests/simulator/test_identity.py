@@ -15,7 +15,11 @@ VAULT = "https://vault.azure.net"
 
 
 def _ask(caller: Caller, header: str | None = None, **query: str) -> Response:
-    sent = {"api-version": ["2019-08-01"], "resource": [VAULT], **{k.replace("_v", "-v"): [v] for k, v in query.items()}}
+    sent = {
+        "api-version": ["2019-08-01"],
+        "resource": [VAULT],
+        **{k.replace("_v", "-v"): [v] for k, v in query.items()},
+    }
     headers = {"x-identity-header": caller.cloud.identity.header_value if header is None else header}
     return caller.cloud.handle(Request("GET", identity.HOST, identity.PATH, sent, headers))
 

@@ -216,7 +216,10 @@ def test_the_same_seed_gives_the_same_answers_and_another_one_others() -> None:
         answers = [caller.push(identifier).body]
         for _ in range(20):
             caller.cloud.clock.advance(10)
-            answers += [caller.project("/clusters", version="2024-08-05").body, caller.vault("/keys/atlas-cmk/versions").body]
+            answers += [
+                caller.project("/clusters", version="2024-08-05").body,
+                caller.vault("/keys/atlas-cmk/versions").body,
+            ]
         return answers
 
     assert history(7) == history(7)

@@ -14,7 +14,7 @@ stuck = threading.Event()
 in_flight: set[str] = set()
 
 
-def _tell(kind: str, **facts: Any) -> None:  # noqa: ANN401 - whatever the function saw
+def _tell(kind: str, **facts: Any) -> None:
     seen.append({"kind": kind, **facts})
 
 
@@ -90,14 +90,15 @@ async def take_event(event: func.EventGridEvent, out: func.Out[str]) -> None:
 @app.queue_trigger(arg_name="msg", queue_name="%WORK%", connection="AzureWebJobsStorage")
 async def work(msg: func.QueueMessage) -> None:
     body = json.loads(msg.get_body())
+    assert msg.id is not None
     _tell(
         "work",
         body=body,
         id=msg.id,
         dequeueCount=msg.dequeue_count,
-        inserted=msg.insertion_time.isoformat(),
-        expires=msg.expiration_time.isoformat(),
-        visible=msg.time_next_visible.isoformat(),
+        inserted=str(msg.insertion_time),
+        expires=str(msg.expiration_time),
+        visible=str(msg.time_next_visible),
         receipt=bool(msg.pop_receipt),
     )
     in_flight.add(msg.id)

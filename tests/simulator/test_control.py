@@ -1,0 +1,169 @@
+"""The control routes, from outside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from simulator.clock import SimulatedClock
+from simulator.cloud import Cloud
+from simulator.control import ROUTES
+from simulator.faults import Fault, FaultKind
+from simulator.server import running
+from simulator.worlds import CLIENT_ID, CLIENT_SECRET, CLUSTERS, KEY, PROJECT_ID, VAULT, World
+from tests.simulator.callers import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+VERSIONS = "/vaults/kv-acme-cmk/keys/atlas-cmk/versions"
+PROJECT = "/projects/64b0c1d2e3f405162738495a"
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[tuple[Cloud, httpx.AsyncClient]]:
+    cloud = Cloud(SimulatedClock())
+    async with running(cloud) as server, httpx.AsyncClient(base_url=server.control_url, trust_env=False) as client:
+        assert (await client.post("/world", json={"preset": "healthy"})).status_code == 200
+        yield cloud, client
+
+
+async def _state(client: httpx.AsyncClient) -> dict[str, object]:
+    state: dict[str, object] = (await client.get("/state")).json()
+    return state
+
+
+async def test_a_story_can_be_told_from_outside(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    await client.put("/rollout", json={"startLag": [1, 1], "perCluster": [5, 5]})
+    made = (await client.post(VERSIONS, json={"expiresInDays": 365})).json()["identifier"]
+    answer = await client.put(f"{PROJECT}/key-identifier", json={"keyIdentifier": made})
+    assert answer.status_code == 200
+    before = await _state(client)
+    await client.post("/clock/advance", json={"seconds": 60})
+    after = await _state(client)
+
+    assert [project["settled"] for project in (before["projects"][0], after["projects"][0])] == [False, True]  # type: ignore[index]
+    assert {cluster["keyIdentifier"] for cluster in after["projects"][0]["clusters"]} == {made}  # type: ignore[index]
+    assert cloud.atlas.settled("64b0c1d2e3f405162738495a")
+
+
+async def test_versions_and_vaults_can_be_changed(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    made = (await client.post(VERSIONS, json={"enabled": False})).json()["identifier"]
+    version = cloud.key_vault.vault("kv-acme-cmk").key("atlas-cmk").versions[made[-32:]]
+    assert not version.enabled
+    await client.patch(f"{VERSIONS}/{made[-32:]}", json={"enabled": True, "expiresInDays": 1})
+    assert version.enabled
+    assert version.expires_at is not None
+    await client.patch("/vaults/kv-acme-cmk", json={"posture": "rbac", "atlasAccess": "revoked"})
+    assert cloud.key_vault.vault("kv-acme-cmk").posture == "rbac"
+    assert cloud.key_vault.vault("kv-acme-cmk").atlas_access == "revoked"
+    await client.delete("/vaults/kv-acme-cmk/keys/atlas-cmk")
+    assert cloud.key_vault.vault("kv-acme-cmk").key("atlas-cmk").deleted_at is not None
+    await client.post("/vaults/kv-acme-cmk/keys/atlas-cmk/recover")
+    assert cloud.key_vault.vault("kv-acme-cmk").key("atlas-cmk").deleted_at is None
+
+
+async def test_clusters_can_be_added_paused_readdressed_and_removed(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    await client.post(f"{PROJECT}/clusters", json={"name": "extra", "addresses": ["20.1.2.3"]})
+    await client.patch(f"{PROJECT}/clusters/extra", json={"paused": True, "announced": ["20.1.2.4"]})
+    cluster = cloud.atlas.cluster("64b0c1d2e3f405162738495a", "extra")
+
+    assert (cluster.paused, cluster.outbound, cluster.future_outbound) == (True, ["20.1.2.3"], ["20.1.2.4"])
+    again = await client.patch(f"{PROJECT}/clusters/extra", json={"paused": False})
+    assert again.status_code == 409
+    assert "CANNOT_UPDATE_PAUSED_CLUSTER" in again.text
+    await client.delete(f"{PROJECT}/clusters/extra")
+    assert "extra" not in cloud.atlas.project("64b0c1d2e3f405162738495a").clusters
+
+
+async def test_an_explicit_world_can_be_built(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    await client.post(
+        "/world", json={"vaults": [{"name": "kv-two"}], "serviceAccounts": [{"clientId": "a", "clientSecret": "b"}]}
+    )
+    made = (await client.post("/vaults/kv-two/keys/k/versions", json={})).json()["identifier"]
+    project = {"id": "b" * 24, "name": "two", "keyIdentifier": made, "clusters": [{"name": "one"}]}
+    assert (await client.post("/world", json={"projects": [project]})).status_code == 200
+
+    assert cloud.atlas.cluster("b" * 24, "one").key_identifier == made
+    assert "a" in cloud.atlas.accounts
+
+
+async def test_faults_can_be_ordered_and_cleared(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    await client.post("/faults", json={"kind": "dropAfter", "method": "PATCH", "nth": 2})
+    await client.put("/faults/background", json={"rate": 0.25})
+    assert cloud.faults.waiting == [Fault(FaultKind.DROP_AFTER, method="PATCH", nth=2)]
+    assert cloud.faults.background_rate == 0.25
+    await client.delete("/faults")
+    assert (cloud.faults.waiting, cloud.faults.background_rate) == ([], 0.0)
+
+
+async def test_events_can_be_lost_doubled_and_held_back(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    cloud.event_grid.subscribe()
+    await client.post("/event-grid/lose", json={})
+    await client.post(VERSIONS, json={})
+    await client.post("/event-grid/duplicate", json={"count": 1})
+    await client.post(VERSIONS, json={})
+    await client.post("/event-grid/delay", json={"seconds": 5})
+    await client.post(VERSIONS, json={})
+
+    assert [len(cloud.event_grid.lost), len(cloud.event_grid.due()), len(cloud.event_grid.pending)] == [1, 2, 3]
+
+
+async def test_requests_can_be_read_from_where_one_stopped(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    caller = Caller(cloud, World(PROJECT_ID, VAULT, KEY, "", CLUSTERS, CLIENT_ID, CLIENT_SECRET)).sign_in()
+    first = (await client.get("/requests")).json()
+    caller.project()
+    second = (await client.get("/requests", params={"since": first["next"]})).json()
+
+    assert [one["route"] for one in first["requests"]] == ["/api/oauth/token"]
+    assert [one["route"] for one in second["requests"]] == ["/api/atlas/v2/groups/{groupId}"]
+    assert caller.token not in str(first) + str(second)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "says"),
+    [
+        ("POST", "/clock/advance", {"second": 1}, 400, "second"),
+        ("POST", "/clock/advance", {"seconds": -1}, 400, "seconds"),
+        ("POST", "/faults", {"kind": "explode"}, 400, "kind"),
+        ("POST", "/faults", {"nth": 0}, 400, "nth"),
+        ("POST", VERSIONS, {"expiresAt": "2030-01-01T00:00:00"}, 400, "expiresAt"),
+        ("POST", "/vaults/nobody/keys/k/versions", {}, 404, "nobody"),
+        ("POST", "/projects/nobody/clusters", {"name": "a"}, 404, "nobody"),
+        ("POST", "/world", {"projects": [{"id": "x", "name": "y"}]}, 400, "24 lower-case hexadecimal"),
+        ("PUT", f"{PROJECT}/key-identifier", {"keyIdentifier": "x"}, 409, "INVALID_FORMAT"),
+        ("POST", "/event-grid/subscriptions", {"endpoint": "http://127.0.0.1:1/x"}, 502, "127.0.0.1:1"),
+        ("GET", "/requests?since=x", None, 400, "x"),
+        ("GET", "/nothing", None, 404, "/nothing"),
+    ],
+)
+async def test_a_wrong_order_says_what_is_wrong(
+    served: tuple[Cloud, httpx.AsyncClient], method: str, path: str, body: object, status: int, says: str
+) -> None:
+    answer = await served[1].request(method, path, json=body)
+
+    assert answer.status_code == status
+    assert says in answer.json()["error"]
+
+
+async def test_the_state_shows_no_secret(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    text = (await client.get("/state")).text + (await client.get("/latencies")).text
+
+    assert "simulated-not-a-secret" not in text
+    assert cloud.identity.header_value not in text
+
+
+def test_no_two_control_routes_share_a_place() -> None:
+    places = [(one.method, one.template) for one in ROUTES]
+
+    assert len(places) == len(set(places))
