@@ -17,6 +17,7 @@ import azure.functions as func
 
 from functions.runtime import MisconfiguredError, get_app
 from keysteward.errors import RequestError
+from keysteward.problem_codes import PROBLEM_CODES, ProblemCode
 
 if TYPE_CHECKING:
     from keysteward.app import App
@@ -37,10 +38,17 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
     return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=HEADERS | (headers or {}))
 
 
-def problem(code: str, title: str, detail: str, status: int) -> func.HttpResponse:
+def problem(found: ProblemCode, detail: str) -> func.HttpResponse:
     """Answer with a problem (RFC 9457)."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
-    return func.HttpResponse(json.dumps(body), status_code=status, mimetype="application/problem+json", headers=HEADERS)
+    body = {
+        "type": "about:blank",
+        "title": found.title,
+        "status": found.status,
+        "detail": detail,
+        "code": found.code,
+    }
+    text, kind = json.dumps(body), "application/problem+json"
+    return func.HttpResponse(text, status_code=found.status, mimetype=kind, headers=HEADERS)
 
 
 def operator_route(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
@@ -57,9 +65,9 @@ def operator_route(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[f
             return await handler(await get_app(), req)
         except MisconfiguredError:
             detail = "Settings are wrong or missing. GET /api/health names each with a good value."
-            return problem("misconfigured", "The app is not configured", detail, 503)
+            return problem(PROBLEM_CODES["misconfigured"], detail)
         except RequestError as error:
-            return problem(error.code, "The request cannot be done", error.message, error.status)
+            return problem(error.problem, error.message)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a problem and the log the rest
             return _unexpected(error)
 
@@ -75,9 +83,9 @@ def _unexpected(error: Exception) -> func.HttpResponse:
     if isinstance(error, StorageError):
         log.warning("storage failed", extra={"why": str(error)})
         detail = "The app's own storage did not answer. Try again; the log says more."
-        return problem("storageUnavailable", "Storage is not available", detail, 503)
+        return problem(PROBLEM_CODES["storageUnavailable"], detail)
     log.error("a request failed", exc_info=error)
-    return problem("internalError", "The request failed", "An unexpected error; the log has it.", 500)
+    return problem(PROBLEM_CODES["internalError"], "An unexpected error; the log has it.")
 
 
 def read_body(req: func.HttpRequest, kind: type[Any]) -> Any:  # noqa: ANN401 - an instance of *kind*
@@ -91,11 +99,11 @@ def read_body(req: func.HttpRequest, kind: type[Any]) -> Any:  # noqa: ANN401 - 
 
     body = req.get_body()
     if len(body) > LONGEST_BODY:
-        raise RequestError("bodyTooLarge", f"A body has at most {LONGEST_BODY} bytes.", 413)
+        raise RequestError("bodyTooLarge", f"A body has at most {LONGEST_BODY} bytes.")
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError("bodyMalformed", f"The body is not as documented: {error}", 400) from None
+        raise RequestError("bodyMalformed", f"The body is not as documented: {error}") from None
 
 
 def who_called(req: func.HttpRequest) -> str:
@@ -108,7 +116,7 @@ def wait_seconds(req: func.HttpRequest) -> float:
     """Read ``?wait=SECONDS`` (0 to 60)."""
     text = req.params.get("wait", "0")
     if not (text.isascii() and text.isdigit() and int(text[:4]) <= LONGEST_WAIT_SECONDS and len(text) < 4):  # noqa: PLR2004
-        raise RequestError("waitMalformed", f"wait is a number of seconds from 0 to {LONGEST_WAIT_SECONDS}.", 400)
+        raise RequestError("waitMalformed", f"wait is a number of seconds from 0 to {LONGEST_WAIT_SECONDS}.")
     return float(text)
 
 

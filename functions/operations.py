@@ -45,7 +45,7 @@ async def read_audit(app: "App", req: func.HttpRequest) -> func.HttpResponse:
 
 def _limit(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MOST_RECORDS):  # noqa: PLR2004
-        raise RequestError("limitMalformed", f"limit is a number from 1 to {MOST_RECORDS}.", 400)
+        raise RequestError("limitMalformed", f"limit is a number from 1 to {MOST_RECORDS}.")
     return int(text)
 
 
@@ -55,11 +55,11 @@ def _since(text: str | None) -> datetime | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise RequestError("sinceMalformed", "since is a time such as 2026-11-24T06:00:00Z.", 400) from None
+        raise RequestError("sinceMalformed", "since is a time such as 2026-11-24T06:00:00Z.") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _cursor(text: str | None) -> str | None:
     if text is not None and not CURSOR.fullmatch(text):
-        raise RequestError("cursorMalformed", "cursor is the nextCursor of a page before.", 400)
+        raise RequestError("cursorMalformed", "cursor is the nextCursor of a page before.")
     return text

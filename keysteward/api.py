@@ -74,9 +74,9 @@ class Api:
         facts, decision = await self._look(project_id, RotateRequest("", wanted))
         refused = next((h for h in decision.plan.held if h.code in REFUSED_REQUESTS), None)
         if refused is not None:
-            raise RequestError(refused.code, f"{refused.message} {refused.evidence}. {refused.remedy}", 422)
+            raise RequestError(refused.code, f"{refused.message} {refused.evidence}. {refused.remedy}")
         if wanted is not None and _of_another_key(facts, wanted):
-            raise RequestError("requestedVersionNotNewer", "The identifier is of another key or vault.", 422)
+            raise RequestError("requestedVersionNotNewer", "The identifier is of another key or vault.")
         if dry_run or self.settings.dry_run:
             return _dry_run(facts, decision.plan)
         return await self._order("rotate", project_id, reason, who, str(wanted) if wanted is not None else None)
@@ -92,10 +92,10 @@ class Api:
     async def operation(self, operation_id: str) -> OperationRecord:
         """Read one operation."""
         if not OPERATION_ID.fullmatch(operation_id):
-            raise RequestError("operationIdMalformed", "An operation id reads <scope>.<22 hexadecimal digits>.", 400)
+            raise RequestError("operationIdMalformed", "An operation id reads <scope>.<22 hexadecimal digits>.")
         found = await self.state.operation(operation_id)
         if found is None:
-            raise RequestError("operationNotFound", "There is no operation of this id.", 404)
+            raise RequestError("operationNotFound", "There is no operation of this id.")
         return found
 
     async def wait_for(self, operation: OperationRecord, seconds: float) -> OperationRecord:
@@ -117,10 +117,10 @@ class Api:
 
     def _must_be_ours(self, project_id: str) -> None:
         if not PROJECT_ID.fullmatch(project_id):
-            raise RequestError("projectIdMalformed", "A project id is 24 lower-case hexadecimal digits.", 400)
+            raise RequestError("projectIdMalformed", "A project id is 24 lower-case hexadecimal digits.")
         if project_id not in self.settings.project_ids:
             message = "This project is not among ATLAS_PROJECT_IDS. Add it there if Keysteward is to look after it."
-            raise RequestError("projectNotFound", message, 404)
+            raise RequestError("projectNotFound", message)
 
     async def _look(
         self, project_id: str, request: RotateRequest | None = None
@@ -170,9 +170,9 @@ def _identifier(text: str | None) -> KeyIdentifier | None:
     try:
         found = KeyIdentifier.parse(text)
     except InvalidNameError as error:
-        raise RequestError("keyIdentifierMalformed", str(error), 400) from None
+        raise RequestError("keyIdentifierMalformed", str(error)) from None
     if found.version is None:
-        raise RequestError("keyIdentifierMalformed", "Name the version: Atlas is given exact identifiers only.", 400)
+        raise RequestError("keyIdentifierMalformed", "Name the version: Atlas is given exact identifiers only.")
     return found
 
 
@@ -187,14 +187,14 @@ def _of_another_key(facts: ProjectFacts, wanted: KeyIdentifier) -> bool:
 
 def _audit_scope(project: str | None, vault: str | None) -> str | None:
     if project is not None and vault is not None:
-        raise RequestError("filtersExclusive", "Filter by project or by vault, not by both.", 400)
+        raise RequestError("filtersExclusive", "Filter by project or by vault, not by both.")
     if project is not None:
         if not PROJECT_ID.fullmatch(project):
-            raise RequestError("projectIdMalformed", "A project id is 24 lower-case hexadecimal digits.", 400)
+            raise RequestError("projectIdMalformed", "A project id is 24 lower-case hexadecimal digits.")
         return f"project:{project}"
     if vault is not None:
         if not VAULT_NAME.fullmatch(vault):
-            raise RequestError("vaultNameMalformed", "A vault name is 3 to 24 letters, digits and hyphens.", 400)
+            raise RequestError("vaultNameMalformed", "A vault name is 3 to 24 letters, digits and hyphens.")
         return f"vault:{vault.lower()}"
     return None
 

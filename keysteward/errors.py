@@ -10,6 +10,8 @@ KeystewardError
 
 from __future__ import annotations
 
+from keysteward.problem_codes import PROBLEM_CODES, ProblemCode
+
 
 class KeystewardError(Exception):
     """Base of all. ``code`` is stable (the other side's own, or camelCase of ours); no message holds a secret."""
@@ -48,8 +50,8 @@ class LeaseLostError(KeystewardError):
 
 
 class RequestError(KeystewardError):
-    """What a caller asked for cannot be done. ``status`` is the HTTP status of the answer."""
+    """What a caller asked for cannot be done: one of ``PROBLEM_CODES``, with what is wrong in the request at hand."""
 
-    def __init__(self, code: str, message: str, status: int) -> None:
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
-        self.status = status
+        self.problem: ProblemCode = PROBLEM_CODES[code]

@@ -44,6 +44,8 @@ class RunningServer:
     environment: Mapping[str, str]
     """What the app needs in its environment, and nothing else."""
     proxy: Relay
+    deliverer: Deliverer
+    """Delivers Event Grid's events; ``await deliverer.subscribe(endpoint, schema)`` does the handshake."""
 
 
 class _Server(uvicorn.Server):
@@ -85,7 +87,7 @@ async def running(
         stack.push_async_callback(_stopped, delivery)
         control = await servers.add(control_app(cloud, deliverer), control_port)
         environment = _environment(cloud, folder, proxy.port, pipe.port)
-        yield RunningServer(cloud, f"http://127.0.0.1:{control}", environment, proxy)
+        yield RunningServer(cloud, f"http://127.0.0.1:{control}", environment, proxy, deliverer)
 
 
 class _Servers:

@@ -89,5 +89,5 @@ def not_simulated(what: str) -> Refused:
 def _parsed(body: bytes) -> Any:  # noqa: ANN401 - JSON of any shape
     try:
         return _decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from keysteward.schedules import DEFAULT_SCHEDULES
 from keysteward.settings.documents import azure_client_secrets, notify_targets, secret_expiry
 from keysteward.settings.setting import Fault, InvalidValueError, Setting
 from keysteward.settings.values import (
@@ -166,28 +167,28 @@ WEBHOOK_SECRET = Setting(
 )
 RECONCILE_SCHEDULE = Setting(
     name="RECONCILE_SCHEDULE",
-    default="0 */15 * * * *",
+    default=DEFAULT_SCHEDULES["RECONCILE_SCHEDULE"],
     meaning="Timer of `reconcile_projects`: six fields, seconds first, in UTC.",
     example="0 */15 * * * *",
     read=schedule,
 )
 FIREWALL_SCHEDULE = Setting(
     name="FIREWALL_SCHEDULE",
-    default="30 */5 * * * *",
+    default=DEFAULT_SCHEDULES["FIREWALL_SCHEDULE"],
     meaning="Timer of `sync_firewalls`.",
     example="30 */5 * * * *",
     read=schedule,
 )
 WATCH_SCHEDULE = Setting(
     name="WATCH_SCHEDULE",
-    default="15 * * * * *",
+    default=DEFAULT_SCHEDULES["WATCH_SCHEDULE"],
     meaning="Timer of `watch_keys`.",
     example="15 * * * * *",
     read=schedule,
 )
 DAILY_SCHEDULE = Setting(
     name="DAILY_SCHEDULE",
-    default="0 0 6 * * *",
+    default=DEFAULT_SCHEDULES["DAILY_SCHEDULE"],
     meaning="Timer of `daily_report`.",
     example="0 0 6 * * *",
     read=schedule,

@@ -136,7 +136,8 @@ async def _tries[T](what: str, send: Send[T], clock: Clock, answer: Answer) -> T
             # an answer of another shape (a proxy's page, a broken body).
             failure, again, pause = _unreadable(what, error), isinstance(error, OSError), _PAUSES_SECONDS[0]
         if not again or tried == len(_PAUSES_SECONDS):
-            raise failure from None
+            # Outside of the except clause, so the SDK's error is not chained to it.
+            raise failure
         tried += 1
         await clock.sleep(pause)
 

@@ -47,7 +47,7 @@ class Page:
     rows: Sequence[Row]
     read_at: datetime
     next_key: str | None
-    """Pass it as ``from_key`` to read on; None at the end. It sorts after the keys of this page and need not be a key."""
+    """Pass it as ``from_key`` to read on; None at the end. It sorts after this page's keys and need not be a key."""
 
 
 class StorageError(Exception):
@@ -73,7 +73,8 @@ class Tables(Protocol):
     Keys may hold any text without ``/ \ # ?`` and control characters. None is no value: leave the column out.
     Every method raises ``StorageError`` where the service fails or does not answer in time (30 s, tries included; the
     very first write to a table may take three times that), and ``ValueError``, before anything is sent, for what can
-    never be stored or asked. A write of any kind makes a new etag. Values come back as they went in, with datetimes in UTC and the text or number inside of an enum.
+    never be stored or asked. A write of any kind makes a new etag. Values come back as they went in, with datetimes
+    in UTC and the text or number inside of an enum.
     """
 
     async def get(self, table: str, partition: str, key: str) -> Row | None: ...

@@ -1,41 +1,30 @@
-"""
-Atlas as one object: the world that a test builds, and the way of a request through its checks.
-
-The routes stand in ``routes.py``, the rules of each answer beside their subject.
-"""
+"""The way of a request through Atlas's checks. The routes stand in ``routes.py``, the rules beside their subjects."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from simulator.agenda import Agenda
-from simulator.atlas.encryption import Change, change_of
 from simulator.atlas.errors import api_error, refused
 from simulator.atlas.rate_limits import RateLimits
-from simulator.atlas.rollout import Rollout, Rollouts
 from simulator.atlas.routes import AtlasRoute, Auth, routes_of
-from simulator.atlas.state import Cluster, Project, ServiceAccount
 from simulator.atlas.tokens import Tokens
-from simulator.atlas.upkeep import Upkeep
 from simulator.atlas.versions import accepted, check_content, media_type
+from simulator.atlas.world import PROJECT_ID, AtlasWorld
 from simulator.faults import PASSING_EVERYWHERE, Fault
-from simulator.key_vault.for_atlas import named
 from simulator.routing import Call, Route, Router
-from simulator.wire import Response, not_simulated
+from simulator.wire import Response, json_response, not_simulated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
     from random import Random
 
+    from simulator.atlas.state import Project, ServiceAccount
     from simulator.clock import SimulatedClock
     from simulator.key_vault.service import KeyVault
 
 HOST = "cloud.mongodb.com"
-_PROJECT_ID = re.compile(r"[a-f0-9]{24}")
-_CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]*")
 _PASSING = (
     *PASSING_EVERYWHERE,
     Fault(status=429, code="RATE_LIMITED", retry_after=2),
@@ -46,187 +35,14 @@ _PASSING_PATCH = (*_PASSING, *[Fault(status=400, code="INVALID_AZURE_CREDENTIALS
 """The vendor's CI sees good credentials refused now and then, more often than anything else."""
 
 
-class Atlas:
-    """Projects, clusters, alerts, events, addresses, service accounts of one organization."""
+class Atlas(AtlasWorld):
+    """The API over one organization: the way of a request through its checks."""
 
     def __init__(self, clock: SimulatedClock, random: Random, key_vault: KeyVault) -> None:
-        self._clock = clock
-        self._random = random
-        self.key_vault = key_vault
-        self.projects: dict[str, Project] = {}
-        self.accounts: dict[str, ServiceAccount] = {}
-        self.org_id = self._id()
-        self.agenda = Agenda()
+        super().__init__(clock, random, key_vault)
         self.tokens = Tokens(self.accounts, random)
         self.rate_limits = RateLimits()
-        self.upkeep = Upkeep(self.agenda, random, key_vault)
-        self.rollouts = Rollouts(self.agenda, random, self.upkeep.note)
-        self.control_plane = _control_plane(random)
         self.router: Router[AtlasRoute] = Router(routes_of(self))
-
-    @property
-    def rollout(self) -> Rollout:
-        """How fast changes reach the clusters; replace it to make them faster or slower."""
-        return self.rollouts.figures
-
-    @rollout.setter
-    def rollout(self, figures: Rollout) -> None:
-        self.rollouts.figures = figures
-
-    def add_service_account(
-        self,
-        client_id: str,
-        client_secret: str,
-        access_list: Iterable[str] | None = None,
-        projects: Iterable[str] | None = None,
-        *,
-        read_only: bool = False,
-    ) -> ServiceAccount:
-        """Add an account. ``access_list`` holds CIDRs (None: any address), ``projects`` ids (None: every project)."""
-        account = ServiceAccount(
-            client_id,
-            client_secret,
-            None if access_list is None else list(access_list),
-            None if projects is None else set(projects),
-            read_only,
-        )
-        self.accounts[client_id] = account
-        return account
-
-    def add_project(
-        self,
-        project_id: str,
-        name: str,
-        *,
-        key_identifier: str | None = None,
-        identifier_since: datetime | None = None,
-        role_id: str | None = "5f9c1a2b3c4d5e6f70819203",
-        client_id: str | None = None,
-        secret: str | None = None,
-        requires_secret: bool = False,
-    ) -> Project:
-        """
-        Add a project, encrypted with *key_identifier* where one is given.
-
-        Vault, subscription, group and tenant are those of the identifier's vault, which must exist. With
-        *client_id* Atlas signs in with that application and *secret*, else with the role.
-        """
-        if not _PROJECT_ID.fullmatch(project_id):
-            raise ValueError(f"a project id is 24 lower-case hexadecimal digits, got {project_id!r}")
-        now = self._caught_up()
-        project = Project(project_id, name, self.org_id, now, requires_secret=requires_secret)
-        if key_identifier is not None:
-            signs_in = {"clientID": client_id} if client_id else {"roleId": role_id}
-            project.block = {**self._azure_block(key_identifier), **signs_in}
-            project.secret = secret
-            self.upkeep.identifier_changed(project, identifier_since or now, now)
-        self.projects[project_id] = project
-        self.upkeep.begin(project, now)
-        return project
-
-    def project(self, project_id: str) -> Project:
-        """Return a project as it is now; ``KeyError`` where there is none."""
-        self._caught_up()
-        return self.projects[project_id]
-
-    def cluster(self, project_id: str, name: str) -> Cluster:
-        """Return a cluster as it is now; ``KeyError`` where there is none."""
-        return self.project(project_id).clusters[name]
-
-    def add_cluster(
-        self,
-        project_id: str,
-        name: str,
-        *,
-        encrypted: bool = True,
-        paused: bool = False,
-        tier: str = "M30",
-        kind: str = "REPLICASET",
-        addresses: Iterable[str] | None = None,
-        announced: Iterable[str] = (),
-    ) -> Cluster:
-        """Add a settled cluster. ``addresses`` are its nodes' (by default three are drawn), ``announced`` future."""
-        if not _CLUSTER_NAME.fullmatch(name):
-            raise ValueError(f"a cluster's name is made of letters, digits and hyphens, got {name!r}")
-        project = self.project(project_id)
-        nodes = [_address(self._random) for _ in range(3)] if addresses is None else list(addresses)
-        identifier = project.key_identifier if encrypted else None
-        cluster = Cluster(
-            self._id(),
-            name,
-            kind,
-            tier,
-            self._clock.now(),
-            encrypted,
-            paused,
-            identifier,
-            outbound=nodes,
-            inbound=list(nodes),
-            future_outbound=list(announced),
-        )
-        project.clusters[name] = cluster
-        return cluster
-
-    def remove_cluster(self, project_id: str, name: str) -> None:
-        """Delete a cluster at once."""
-        del self.project(project_id).clusters[name]
-
-    def pause_cluster(self, project_id: str, name: str) -> None:
-        """Pause a cluster as its owner would; ``Refused`` while it is being changed."""
-        cluster = self.cluster(project_id, name)
-        if not cluster.paused:
-            if cluster.state_name != "IDLE":
-                raise refused("CANNOT_PAUSE_CLUSTER_WITH_PENDING_CHANGES")
-            self.rollouts.pause(self.projects[project_id], cluster, self._clock.now())
-
-    def resume_cluster(self, project_id: str, name: str) -> None:
-        """Resume a cluster as its owner would; ``Refused`` while it is still being paused."""
-        cluster = self.cluster(project_id, name)
-        if cluster.paused:
-            if cluster.state_name != "IDLE":
-                raise refused("CANNOT_UPDATE_PAUSED_CLUSTER")
-            self.rollouts.resume(self.projects[project_id], cluster, self._clock.now())
-
-    def set_key_identifier(self, project_id: str, identifier: str) -> None:
-        """
-        Change the identifier through the API's own rules, as another tool (Terraform, an operator) would.
-
-        Raises:
-            Refused: Atlas would refuse it.
-        """
-        project = self.project(project_id)
-        body = {"azureKeyVault": {"enabled": True, "keyIdentifier": identifier, "secret": project.secret}}
-        if project.secret is None:
-            del body["azureKeyVault"]["secret"]
-        self.apply(project, change_of(project, body, self.key_vault))
-
-    def settled(self, project_id: str) -> bool:
-        """Say whether every encrypted running cluster is IDLE under the project's identifier."""
-        project = self.project(project_id)
-        return not project.rolling and all(
-            cluster.state_name == "IDLE" and (cluster.paused or cluster.key_identifier == project.key_identifier)
-            for cluster in project.clusters.values()
-            if cluster.encrypted
-        )
-
-    def apply(self, project: Project, change: Change) -> None:
-        """Make an accepted change true, and start what follows from it."""
-        if not change.changes:
-            return
-        now = self._clock.now()
-        project.block, project.secret, project.valid = change.block, change.secret, True
-        self.upkeep.note(project, "ENCRYPTION_AT_REST_CONFIGURATION_UPDATED", now)
-        if change.block is None:
-            project.identifier_since = None
-        elif change.rotates:
-            self.upkeep.identifier_changed(project, now, now)
-            self.upkeep.note(project, "AZURE_ENCRYPTION_KEY_ROTATED", now)
-            self.upkeep.note(project, "ENCRYPTION_AT_REST_KEY_ROTATION_STARTED", now)
-            self.rollouts.start(project, now)
-
-    def catch_up(self, now: datetime) -> None:
-        """Do what has fallen due by *now*: checks, alerts, roll-outs."""
-        self.agenda.run(now)
 
     def shared_now(self) -> datetime:
         """Return the time by which tokens and limits live (see the clock)."""
@@ -238,8 +54,11 @@ class Atlas:
     def passing_faults(self, route: Route) -> tuple[Fault, ...]:
         return _PASSING_PATCH if route.method == "PATCH" else _PASSING
 
-    def error(self, call: Call, status: int, code: str, text: str, headers: dict[str, str]) -> Response:  # noqa: ARG002
-        """Return an ``ApiError``."""
+    def error(self, call: Call, status: int, code: str, text: str, headers: dict[str, str]) -> Response:
+        """Return an ``ApiError``; the token endpoint has a form of its own for all but 429."""
+        route = call.route
+        if isinstance(route, AtlasRoute) and route.auth is Auth.BASIC and status != HTTPStatus.TOO_MANY_REQUESTS:
+            return json_response(status, {"error": code or "server_error", "error_description": text}, headers)
         return api_error(status, code or "UNEXPECTED_ERROR", text, (), headers)
 
     def answer(self, call: Call) -> Response:
@@ -278,7 +97,7 @@ class Atlas:
 
     def _visible_project(self, call: Call, account: ServiceAccount) -> Project:
         project_id = call.params["groupId"]
-        if not _PROJECT_ID.fullmatch(project_id):
+        if not PROJECT_ID.fullmatch(project_id):
             raise refused("INVALID_GROUP_ID", (project_id,))
         project = self.projects.get(project_id)
         if project is None:
@@ -286,44 +105,3 @@ class Atlas:
         if account.projects is not None and project_id not in account.projects:
             raise refused("NOT_IN_GROUP", (project_id,))
         return project
-
-    def _azure_block(self, identifier: str) -> dict[str, object]:
-        parts = named(identifier)
-        if parts is None or parts.host not in self.key_vault.vaults:
-            raise ValueError(f"the identifier must be of a vault that was added, got {identifier!r}")
-        vault = self.key_vault.vaults[parts.host]
-        return {
-            "enabled": True,
-            "azureEnvironment": "AZURE",
-            "tenantID": vault.tenant_id,
-            "subscriptionID": vault.subscription_id,
-            "resourceGroupName": vault.resource_group,
-            "keyVaultName": vault.name,
-            "keyIdentifier": identifier,
-            "requirePrivateNetworking": False,
-        }
-
-    def _caught_up(self) -> datetime:
-        now = self._clock.now()
-        self.catch_up(now)
-        return now
-
-    def _id(self) -> str:
-        return self._random.randbytes(12).hex()
-
-
-def _address(random: Random) -> str:
-    return f"20.{random.randint(33, 250)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
-
-
-def _control_plane(random: Random) -> dict[str, object]:
-    """Return invented addresses in the documented shape: CIDR text by cloud and region (/32 seen; unverified)."""
-    regions = {"aws": ("us-east-1", "eu-west-1"), "azure": ("eastus", "westeurope"), "gcp": ("us-central1",)}
-
-    def block() -> dict[str, object]:
-        return {
-            cloud: {region: [f"{_address(random)}/32" for _ in range(2)] for region in names}
-            for cloud, names in regions.items()
-        }
-
-    return {"inbound": block(), "outbound": block(), "gateways": []}

@@ -39,9 +39,8 @@ def as_json_schema(document: dict[str, Any], *, side: str) -> Any:
         result = {}
         for name, value in node.items():
             if name == "properties" and isinstance(value, dict):
-                result[name] = {
-                    key: _member(key, one, turned(one, is_part=False), forbidden) for key, one in value.items()
-                }
+                kept = {key: one for key, one in value.items() if not _is(one, forbidden)}
+                result[name] = {key: _member(key, one, turned(one, is_part=False)) for key, one in kept.items()}
             elif name in {"schemas", "definitions"} and isinstance(value, dict):
                 result[name] = {key: turned(one, is_part=key in parts) for key, one in value.items()}
             elif name not in {"example", "discriminator"}:
@@ -67,9 +66,11 @@ def _names_in_all_of(node: Any) -> set[str]:
     return names
 
 
-def _member(name: str, before: Any, after: Any, forbidden: str) -> Any:
-    if isinstance(before, dict) and before.get(forbidden):
-        return False
+def _is(member: Any, flag: str) -> bool:
+    return isinstance(member, dict) and member.get(flag) is True
+
+
+def _member(name: str, before: Any, after: Any) -> Any:
     if name == "parameters" and isinstance(before, dict) and before.get("type") == "array":
         return {"type": "array"}
     if name == "nextLink":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from email.message import Message
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_APP = Path(__file__).parent / "sample_app"
@@ -26,7 +27,7 @@ _START_SECONDS = 40.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What the host answered."""
+    """What the host answered; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,10 +52,10 @@ class HostProcess:
         request = urllib.request.Request(self.url + path, data or None, dict(headers or {}), method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return Answer(answer.status, dict(answer.headers), answer.read())
+                return Answer(answer.status, _lower(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                return Answer(error.code, dict(error.headers), error.read())
+                return Answer(error.code, _lower(error.headers), error.read())
 
     def connected(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", int(self.url.rsplit(":", 1)[1])))
@@ -112,6 +113,10 @@ def ended(app: Path, settings: Mapping[str, str], *arguments: str) -> tuple[int,
     finally:
         process.kill()
     return process.returncode, errors
+
+
+def _lower(headers: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def eventually[T](look: Callable[[], T], seconds: float = 20.0) -> T:

@@ -37,7 +37,7 @@ def test_an_http_function_sees_the_whole_request_and_its_answer_comes_back_whole
     answer = host.call("PUT", "/api/items/7/a%20b?x=1&x=2&empty=", "text", {"X-Probe": "p"})
 
     assert answer.headers["x-answer"] == "42"
-    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {
         "method": "PUT",
         "route": {"itemId": "7", "part": "a b"},
@@ -50,7 +50,7 @@ def test_an_http_function_sees_the_whole_request_and_its_answer_comes_back_whole
 def test_a_function_that_returns_text_answers_text(host: HostProcess) -> None:
     answer = host.call("GET", "/api/items/special")
 
-    assert (answer.body, answer.headers["Content-Type"]) == (b"special", "text/plain; charset=utf-8")
+    assert (answer.body, answer.headers["content-type"]) == (b"special", "text/plain; charset=utf-8")
 
 
 def test_outputs_of_a_failed_function_are_not_written(host: HostProcess) -> None:

@@ -20,6 +20,8 @@ WORDS = {
     "keysteward.clock",
     "keysteward.secret",
     "keysteward.problem",
+    "keysteward.schedules",
+    "keysteward.problem_codes",
     "keysteward.strict_json",
     "keysteward.cron",
     "keysteward.facts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
@@ -54,10 +55,10 @@ async def test_versions_and_vaults_can_be_changed(served: tuple[Cloud, httpx.Asy
     cloud, client = served
     made = (await client.post(VERSIONS, json={"enabled": False})).json()["identifier"]
     version = cloud.key_vault.vault("kv-acme-cmk").key("atlas-cmk").versions[made[-32:]]
-    assert not version.enabled
+    seen = [(version.enabled, version.expires_at)]
     await client.patch(f"{VERSIONS}/{made[-32:]}", json={"enabled": True, "expiresInDays": 1})
-    assert version.enabled
-    assert version.expires_at is not None
+    seen.append((version.enabled, version.expires_at))
+    assert seen == [(False, None), (True, cloud.clock.now() + timedelta(days=1))]
     await client.patch("/vaults/kv-acme-cmk", json={"posture": "rbac", "atlasAccess": "revoked"})
     assert cloud.key_vault.vault("kv-acme-cmk").posture == "rbac"
     assert cloud.key_vault.vault("kv-acme-cmk").atlas_access == "revoked"

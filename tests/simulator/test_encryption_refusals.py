@@ -52,7 +52,7 @@ def _key_deleted(caller: Caller) -> object:
 
 def _access_revoked(caller: Caller) -> object:
     body = _version()(caller)
-    caller.cloud.key_vault.vault(caller.world.vault).atlas_access = "revoked"  # type: ignore[assignment]
+    caller.cloud.key_vault.vault(caller.world.vault).atlas_access = "revoked"
     return body
 
 
@@ -63,7 +63,10 @@ def _other_vault(caller: Caller) -> object:
 
 def _secret_required(caller: Caller) -> object:
     project = caller.cloud.atlas.project(caller.world.project_id)
-    project.block = {**{k: v for k, v in (project.block or {}).items() if k != "roleId"}, "clientID": "c" * 36}
+    project.block = {
+        **{k: v for k, v in (project.block or {}).items() if k != "roleId"},
+        "clientID": "0c0ffee0-1234-4abc-8def-0123456789ab",
+    }
     project.secret, project.requires_secret = "right", True
     return _version()(caller)
 

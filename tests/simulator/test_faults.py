@@ -73,6 +73,15 @@ def test_an_ordered_answer_speaks_the_services_own_form_and_names_the_wait() -> 
     assert caller.project().status == 200
 
 
+def test_the_token_endpoint_fails_in_oauth_form_but_limits_in_the_apis() -> None:
+    caller = a_caller()
+    caller.cloud.faults.order(Fault(status=500, code="server_error"))
+    caller.cloud.faults.order(Fault(status=429, code="RATE_LIMITED"))
+
+    assert caller.token_request().json()["error"] == "server_error"
+    assert caller.token_request().json()["error"] == 429
+
+
 def test_a_fault_waits_for_its_nth_match_and_strikes_as_often_as_ordered() -> None:
     caller = a_caller()
     caller.cloud.faults.order(Fault(route="/clusters", nth=2, times=2, status=500, code="UNEXPECTED_ERROR"))

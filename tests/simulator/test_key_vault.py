@@ -59,7 +59,7 @@ def test_a_token_for_another_audience_or_one_that_has_ended_gets_the_same_challe
 )
 def test_a_posture_is_403_with_its_inner_code_whether_or_not_the_key_is_there(posture: str, code: str) -> None:
     caller = a_caller()
-    caller.cloud.key_vault.vault(caller.world.vault).posture = posture  # type: ignore[assignment]
+    caller.cloud.key_vault.vault(caller.world.vault).posture = posture
 
     assert code_of(caller.vault(f"{KEY}/")) == (403, code)
     assert code_of(caller.vault("/keys/nobody/")) == (403, code)

@@ -183,7 +183,7 @@ def test_reading_the_settings_is_a_check_of_the_key() -> None:
 
 def test_a_vault_out_of_reach_proves_nothing_but_opens_an_alert() -> None:
     caller = a_caller()
-    caller.cloud.key_vault.vault(caller.world.vault).atlas_access = "unreachable"  # type: ignore[assignment]
+    caller.cloud.key_vault.vault(caller.world.vault).atlas_access = "unreachable"
 
     assert caller.encryption()["valid"] is True
     assert _alerts(caller) == [DENIED]

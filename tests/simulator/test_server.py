@@ -85,11 +85,11 @@ async def test_the_sync_sdk_meets_challenge_and_refusals_unchanged(served: Serve
     def use() -> tuple[str, str]:
         with ManagedIdentityCredential() as credential, KeyClient(_vault(world), credential) as client:
             identifier = client.get_key(world.key).id
-            server.cloud.key_vault.vault(world.vault).posture = "firewall"  # type: ignore[assignment]
+            server.cloud.key_vault.vault(world.vault).posture = "firewall"
             with pytest.raises(HttpResponseError) as refused:
                 client.get_key(world.key)
             assert refused.value.status_code == 403
-            return str(identifier), refused.value.error.innererror["code"]  # type: ignore[union-attr,index]
+            return str(identifier), refused.value.error.innererror["code"]  # type: ignore[union-attr]
 
     assert await asyncio.to_thread(use) == (world.identifier, "ForbiddenByFirewall")
     probes = [one for one in server.cloud.record if one.status == 401]

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keysteward.store.azure_queue import open_queue
+from keysteward.store.azure_tables import open_tables
 from keysteward.store.connection import (
     AccountKey,
     ManagedIdentity,
@@ -248,6 +250,15 @@ def test_a_wrong_setting_is_named_with_a_good_value(environment: dict[str, str],
 def test_no_repr_shows_the_secret(environment: dict[str, str]) -> None:
     connection = parsed(environment)
     assert KEY not in repr(connection) + str(connection) + f"{connection}"
+
+
+async def test_the_short_name_opens_the_emulators_own_ports_with_the_key_that_the_sdks_know() -> None:
+    connection = parsed({"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
+    tables, queue = open_tables(connection), open_queue(connection, "keysteward-work")
+    assert tables._service.url == connection.table_endpoint
+    assert queue._client.url == f"{connection.queue_endpoint}/keysteward-work"
+    await tables.close()
+    await queue.close()
 
 
 PARTS = st.sampled_from(

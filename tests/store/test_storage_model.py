@@ -171,6 +171,18 @@ async def test_a_hidden_message_comes_back_when_it_was_told_to() -> None:
     assert [found.dequeue_count for found in queue.receive(clock.now())] == [2]
 
 
+async def test_a_message_that_was_hidden_for_longer_does_not_come_at_the_first_time() -> None:
+    clock = Clock()
+    queue = ModelQueue(clock.now)
+    await queue.send("one")
+    (received,) = queue.receive(clock.now(), invisible_seconds=10)
+    assert queue.hide(received, clock.now(), 60) is not None
+    clock.advance(10)
+    assert queue.receive(clock.now()) == []
+    clock.advance(50)
+    assert len(queue.receive(clock.now())) == 1
+
+
 async def test_an_expired_message_is_gone() -> None:
     clock = Clock()
     queue = ModelQueue(clock.now)

@@ -225,9 +225,16 @@ async def test_a_write_drops_the_columns_that_it_does_not_name(tables: Tables, t
     assert (await there(tables, table, "p", "k")).values == {"both": 2}
 
 
-async def test_what_was_written_does_not_change_with_the_callers_mapping(tables: Tables, table: str) -> None:
+@pytest.mark.parametrize("write", ["insert", "upsert", "replace"])
+async def test_what_was_written_does_not_change_with_the_callers_mapping(
+    tables: Tables, table: str, write: str
+) -> None:
     values: dict[str, Value] = {"n": 1}
-    await tables.insert(table, "p", "k", values)
+    if write == "replace":
+        await tables.insert(table, "p", "k", {})
+        await tables.replace(table, "p", "k", values, ANY_VERSION)
+    else:
+        await getattr(tables, write)(table, "p", "k", values)
     values["n"] = 2
     assert (await there(tables, table, "p", "k")).values == {"n": 1}
 

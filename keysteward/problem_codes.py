@@ -1,0 +1,100 @@
+"""
+Every problem code of the HTTP API: its status, its title, and what the caller does next.
+
+A code that is not here cannot be raised; ``docs/api.md`` shows this table. Light to import: the guard of every route
+needs it. A problem's ``detail`` says what is wrong in the request at hand, this table what the code means at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemCode:
+    """One code: ``status`` is the HTTP status, ``title`` the same in every answer (RFC 9457)."""
+
+    code: str
+    status: int
+    title: str
+    remedy: str
+
+
+PROBLEM_CODES: dict[str, ProblemCode] = {
+    found.code: found
+    for found in (
+        ProblemCode(
+            "bodyMalformed",
+            400,
+            "The body is not as documented",
+            "Send JSON with the members of the route and no others; the detail names the place.",
+        ),
+        ProblemCode("bodyTooLarge", 413, "The body is too large", "Send at most 65,536 bytes."),
+        ProblemCode(
+            "projectIdMalformed",
+            400,
+            "That is no project id",
+            "Take the id from Atlas (the API's groupId): 24 lower-case hexadecimal digits.",
+        ),
+        ProblemCode(
+            "projectNotFound",
+            404,
+            "Keysteward does not look after this project",
+            "Look for a slip in the id; else add it to ATLAS_PROJECT_IDS.",
+        ),
+        ProblemCode(
+            "operationIdMalformed",
+            400,
+            "That is no operation id",
+            "Take it whole from the Location header or from an audit record.",
+        ),
+        ProblemCode(
+            "operationNotFound", 404, "There is no such operation", "Look for a slip in the id, and for the right app."
+        ),
+        ProblemCode(
+            "keyIdentifierMalformed",
+            400,
+            "That is no exact key identifier",
+            "Write the URL with its version: https://<vault>.vault.azure.net/keys/<name>/<version>.",
+        ),
+        ProblemCode(
+            "requestedVersionUnusable",
+            422,
+            "Atlas cannot use the version that was asked for",
+            "Choose another version; the detail says what this one lacks.",
+        ),
+        ProblemCode(
+            "requestedVersionNotNewer",
+            422,
+            "The version that was asked for is no step forward",
+            "Make a new version of the key and rotate to that: the app never rotates backwards.",
+        ),
+        ProblemCode("waitMalformed", 400, "That is no time to wait", "Write wait as whole seconds from 0 to 60."),
+        ProblemCode("limitMalformed", 400, "That is no limit", "Write limit as a number from 1 to 200."),
+        ProblemCode("sinceMalformed", 400, "That is no time", "Write since as 2026-11-24T06:00:00Z."),
+        ProblemCode(
+            "cursorMalformed", 400, "That is no cursor", "Pass nextCursor of the page before, unchanged, or nothing."
+        ),
+        ProblemCode("vaultNameMalformed", 400, "That is no vault name", "Write the name alone, without its host."),
+        ProblemCode("filtersExclusive", 400, "Two filters exclude each other", "Filter by project or by vault."),
+        ProblemCode(
+            "misconfigured",
+            503,
+            "The app is not configured",
+            "GET /api/health names every wrong setting with a good value.",
+        ),
+        ProblemCode(
+            "storageUnavailable",
+            503,
+            "The app's storage does not answer",
+            "Try again in a minute; the log says what the storage account answered.",
+        ),
+        ProblemCode(
+            "internalError",
+            500,
+            "The request failed",
+            "Nothing that was asked for may be taken as done: look at the log, then at the audit trail.",
+        ),
+    )
+}
+"""Every code, in the order of the docs."""

@@ -1,0 +1,228 @@
+"""What each control route does. The table of the routes stands in ``control.py``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from simulator.atlas.rollout import Rollout
+from simulator.faults import Fault
+from simulator.latencies import TABLES
+from simulator.snapshot import exchange_view, world_of
+from simulator.worlds import a_healthy_world
+
+if TYPE_CHECKING:
+    from simulator import control_bodies as bodies
+    from simulator.cloud import Cloud
+    from simulator.delivery import Deliverer
+    from simulator.key_vault.owner import VaultOwner
+    from simulator.wire import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One control request: the cloud, the path's parameters, the query and the body, already checked."""
+
+    cloud: Cloud
+    deliverer: Deliverer
+    params: dict[str, str]
+    request: Request
+    body: Any
+
+    @property
+    def vault(self) -> VaultOwner:
+        return self.cloud.key_vault.vault(self.params["vault"])
+
+
+def state(order: Order) -> object:
+    return world_of(order.cloud)
+
+
+def requests(order: Order) -> object:
+    since = int(order.request.query_value("since") or 0)
+    return {
+        "requests": [exchange_view(one) for one in order.cloud.record.since(since)],
+        "next": len(order.cloud.record),
+    }
+
+
+def latencies(order: Order) -> object:
+    table = order.cloud.latencies
+    return {"name": table.name, "rows": {kind: asdict(row) for kind, row in table.rows.items()}, "known": list(TABLES)}
+
+
+def advance(order: Order) -> object:
+    order.cloud.clock.advance(order.body.seconds)
+    order.cloud.catch_up()
+    return {"now": order.cloud.clock.now()}
+
+
+def world(order: Order) -> object:
+    body: bodies.World = order.body
+    made = asdict(a_healthy_world(order.cloud)) if body.preset == "healthy" else {}
+    for vault in body.vaults:
+        order.cloud.key_vault.add_vault(
+            vault.name,
+            tenant_id=vault.tenantId,
+            subscription_id=vault.subscriptionId,
+            resource_group=vault.resourceGroup,
+        )
+    for account in body.serviceAccounts:
+        order.cloud.atlas.add_service_account(
+            account.clientId, account.clientSecret, account.accessList, account.projects, read_only=account.readOnly
+        )
+    for project in body.projects:
+        order.cloud.atlas.add_project(
+            project.id, project.name, key_identifier=project.keyIdentifier, identifier_since=project.identifierSince
+        )
+        for cluster in project.clusters:
+            _add_cluster(order.cloud, project.id, cluster)
+    return made
+
+
+def new_version(order: Order) -> object:
+    body: bodies.NewVersion = order.body
+    key, vault = order.params["key"], order.vault
+    make = vault.new_version if key.lower() in vault.state.keys else vault.create_key
+    identifier = make(
+        key,
+        enabled=body.enabled,
+        expires_at=_end(order.cloud, body.expiresAt, body.expiresInDays),
+        not_before=body.notBefore,
+        kty=body.kty,
+        key_ops=None if body.keyOps is None else tuple(body.keyOps),
+        created_at=body.createdAt,
+    )
+    return {"identifier": identifier}
+
+
+def change_version(order: Order) -> object:
+    body: bodies.VersionChange = order.body
+    key, version = order.params["key"], order.params["version"]
+    if body.enabled is not None:
+        order.vault.set_enabled(key, version, enabled=body.enabled)
+    if body.expiresAt is not None or body.expiresInDays is not None:
+        order.vault.set_expiry(key, version, _end(order.cloud, body.expiresAt, body.expiresInDays))
+    return {}
+
+
+def delete_key(order: Order) -> object:
+    order.vault.delete_key(order.params["key"])
+    return {}
+
+
+def recover_key(order: Order) -> object:
+    order.vault.recover_key(order.params["key"])
+    return {}
+
+
+def change_vault(order: Order) -> object:
+    body: bodies.VaultChange = order.body
+    if body.posture is not None:
+        order.vault.posture = body.posture
+    if body.atlasAccess is not None:
+        order.vault.atlas_access = body.atlasAccess
+    return {}
+
+
+def set_identifier(order: Order) -> object:
+    order.cloud.atlas.set_key_identifier(order.params["project"], order.body.keyIdentifier)
+    return {}
+
+
+def new_cluster(order: Order) -> object:
+    _add_cluster(order.cloud, order.params["project"], order.body)
+    return {}
+
+
+def change_cluster(order: Order) -> object:
+    body: bodies.ClusterChange = order.body
+    project, name, atlas = order.params["project"], order.params["cluster"], order.cloud.atlas
+    cluster = atlas.cluster(project, name)
+    if body.paused is not None:
+        (atlas.pause_cluster if body.paused else atlas.resume_cluster)(project, name)
+    if body.addresses is not None:
+        cluster.outbound = cluster.inbound = body.addresses
+    if body.announced is not None:
+        cluster.future_outbound = body.announced
+    return {}
+
+
+def remove_cluster(order: Order) -> object:
+    order.cloud.atlas.remove_cluster(order.params["project"], order.params["cluster"])
+    return {}
+
+
+def set_rollout(order: Order) -> object:
+    body: bodies.RolloutFigures = order.body
+    order.cloud.atlas.rollout = Rollout(body.startLag, body.perCluster, body.pause)
+    return {}
+
+
+def order_fault(order: Order) -> object:
+    body: bodies.NewFault = order.body
+    order.cloud.faults.order(
+        Fault(
+            body.kind,
+            body.host,
+            body.method,
+            body.route,
+            body.nth,
+            body.times,
+            body.status,
+            body.code,
+            body.retryAfter,
+            body.latencySeconds,
+        )
+    )
+    return {}
+
+
+def clear_faults(order: Order) -> object:
+    order.cloud.faults.clear()
+    return {}
+
+
+def set_background(order: Order) -> object:
+    order.cloud.faults.background_rate = order.body.rate
+    return {}
+
+
+async def subscribe(order: Order) -> object:
+    subscription = await order.deliverer.subscribe(order.body.endpoint, order.body.schema)
+    return asdict(subscription)
+
+
+def lose(order: Order) -> object:
+    order.cloud.event_grid.lose_next(order.body.count)
+    return {}
+
+
+def duplicate(order: Order) -> object:
+    order.cloud.event_grid.duplicate_next(order.body.count)
+    return {}
+
+
+def delay(order: Order) -> object:
+    order.cloud.event_grid.delay_next(order.body.count, order.body.seconds)
+    return {}
+
+
+def _add_cluster(cloud: Cloud, project_id: str, cluster: bodies.NewCluster) -> None:
+    cloud.atlas.add_cluster(
+        project_id,
+        cluster.name,
+        encrypted=cluster.encrypted,
+        paused=cluster.paused,
+        tier=cluster.tier,
+        kind=cluster.kind,
+        addresses=cluster.addresses,
+        announced=cluster.announced,
+    )
+
+
+def _end(cloud: Cloud, at: datetime | None, days: float | None) -> datetime | None:
+    if at is not None and days is not None:
+        raise ValueError("give expiresAt or expiresInDays, not both")
+    return at if days is None else cloud.clock.now() + timedelta(days=days)

@@ -1,0 +1,127 @@
+"""Every route of the simulator, refusals included, against the vendors' specifications."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator.faults import Fault
+from simulator.wire import ConnectionDropped
+from tests.contract.vendor_specs import check_exchange, needs_vendor_specs
+from tests.simulator.callers import Caller, a_caller
+from tests.simulator.test_access import CASES
+from tests.simulator.test_encryption_refusals import REFUSALS
+
+if TYPE_CHECKING:
+    from simulator.recording import Exchange
+    from simulator.wire import Request, Response
+
+pytestmark = needs_vendor_specs
+KEY = "/keys/atlas-cmk"
+FEEDS = "2024-08-05"
+
+
+def _watched(seed: int = 0) -> tuple[Caller, list[str], set[str]]:
+    """Return a caller whose exchanges are all checked: what was wrong, and which routes were driven."""
+    caller, problems, routes = a_caller(seed), [], set()
+
+    def check(request: Request, response: Response, exchange: Exchange) -> None:
+        routes.add(f"{exchange.method} {exchange.route}")
+        # A gateway's page and a truncated body are no answer of the vendor's API.
+        if exchange.fault not in {"html", "truncate"}:
+            problems.extend(check_exchange(request, response))
+
+    caller.cloud.observers.append(check)
+    return caller, problems, routes
+
+
+def _drive_atlas(caller: Caller) -> None:
+    vault = caller.cloud.key_vault.vault(caller.world.vault)
+    caller.cloud.atlas.add_cluster(caller.world.project_id, "shards", kind="SHARDED", announced=["20.9.9.9"])
+    caller.cloud.atlas.add_project("a" * 24, "not encrypted")
+    caller.cloud.clock.advance(100 * 86400)
+    caller.sign_in()
+    caller.push(vault.new_version(caller.world.key))
+    for _ in range(20):
+        caller.cloud.clock.advance(20)
+        caller.project("/clusters", version=FEEDS, query={"itemsPerPage": ["2"], "pageNum": ["1"]})
+    vault.delete_key(caller.world.key)
+    caller.encryption()
+    for path in ("", "/encryptionAtRest", "/ipAddresses", "/alerts", "/events"):
+        caller.project(path)
+    caller.project("/alerts", query={"status": ["CLOSED"], "includeCount": ["false"]})
+    caller.project(
+        "/events", query={"eventType": ["AZURE_ENCRYPTION_KEY_ROTATED"], "minDate": ["2026-01-01T00:00:00Z"]}
+    )
+    caller.project("/clusters/shards", version=FEEDS)
+    caller.atlas("/groups", query={"pretty": ["true"]})
+    caller.atlas(f"/groups/{'a' * 24}/encryptionAtRest")
+    caller.atlas("/unauth/controlPlaneIPAddresses", version="2023-11-15")
+
+
+def _drive_key_vault(caller: Caller) -> None:
+    vault = caller.cloud.key_vault.vault(caller.world.vault)
+    for _ in range(30):
+        vault.new_version(caller.world.key, enabled=False)
+    for path in ("/", "/versions", "/rotationpolicy", f"/{caller.world.identifier[-32:]}"):
+        caller.vault(KEY + path)
+    for _ in range(10):
+        caller.vault(f"{KEY}/versions", query={"maxresults": ["20"]})
+    vault.set_enabled(caller.world.key, vault.new_version(caller.world.key, kty="EC"), enabled=True)
+    caller.vault(KEY)
+    caller.vault(f"{KEY}/rotate", method="POST")
+    caller.vault(f"{KEY}/", token="")
+    caller.vault(f"{KEY}/", query={"api-version": ["1"]})
+    for posture in ("firewall", "connection", "rbac", "policy", "open"):
+        vault.posture = posture
+        caller.vault(f"{KEY}/")
+    vault.delete_key(caller.world.key)
+    caller.vault(f"{KEY}/")
+    caller.vault("/deletedkeys/atlas-cmk")
+
+
+def test_every_route_answers_as_the_specification_says() -> None:
+    caller, problems, driven = _watched()
+    _drive_atlas(caller)
+    caller.cloud.clock.advance(0)
+    _drive_key_vault(caller)
+    cloud = caller.cloud
+    routes = {f"{one.method} {one.template}" for one in (*cloud.atlas.router.routes, *cloud.key_vault.router.routes)}
+
+    assert problems == []
+    assert {route for route in routes - driven if "oauth" not in route} == set()
+
+
+@pytest.mark.parametrize("case", REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refused_change_answers_as_the_specification_says(case: tuple) -> None:  # type: ignore[type-arg]
+    caller, problems, _ = _watched()
+    caller.patch(case[0](caller))
+
+    assert problems == []
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_a_refused_call_answers_as_the_specification_says(case: tuple) -> None:  # type: ignore[type-arg]
+    caller, problems, _ = _watched()
+    case[0](caller)
+
+    assert problems == []
+
+
+def test_injected_errors_answer_as_the_specification_says() -> None:
+    caller, problems, _ = _watched(3)
+    for code, status in (("RATE_LIMITED", 429), ("UNEXPECTED_ERROR", 500), ("SERVICE_UNAVAILABLE", 503)):
+        caller.cloud.faults.order(Fault(status=status, code=code, retry_after=3))
+        caller.project("/encryptionAtRest")
+        caller.cloud.faults.order(Fault(status=status, code=code, retry_after=3))
+        caller.vault(f"{KEY}/")
+    caller.cloud.faults.background_rate = 0.5
+    for _ in range(200):
+        with contextlib.suppress(ConnectionDropped):
+            caller.patch({"azureKeyVault": {}})
+        with contextlib.suppress(ConnectionDropped):
+            caller.vault(f"{KEY}/")
+
+    assert problems == []

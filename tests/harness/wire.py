@@ -1,0 +1,254 @@
+"""
+From the app's own clients to the simulated cloud, in process: two transports, one gate, one log of what was sent.
+
+The log is the evidence of the invariants: what each run asked and was told, when it asked, when the cloud did it, and
+when the run heard of it. It is written here and by the simulator, never by the product.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError, ServiceResponseError
+from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.core.rest._http_response_impl_async import AsyncHttpResponseImpl
+from azure.core.utils import CaseInsensitiveDict
+
+from simulator.faults import FaultKind
+from simulator.wire import ConnectionDropped, Request, Response
+from tests.harness.processes import Run, current_run
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from random import Random
+
+    from simulator.cloud import Cloud
+    from simulator.recording import Exchange
+
+    type Gate = Callable[[str], Awaitable[None]]
+
+NEVER = 4_102_444_800
+"""The SDK asks the machine's clock for a token's age, so a token that ends by simulated time says nothing to it."""
+EAR = "/encryptionAtRest"
+
+
+@dataclass(slots=True, eq=False)
+class Sent:
+    """
+    One request of a run. Times are the loop's.
+
+    ``asked_at`` is when the app let it go, ``done_at`` when the cloud acted on it, ``heard_at`` when the app had the
+    answer (None: never). ``identifier`` is what Atlas held just before ``done_at``.
+    """
+
+    number: int
+    run: Run
+    request: Request
+    asked_at: float
+    done_at: float | None = None
+    heard_at: float | None = None
+    left_at: float | None = None
+    exchange: Exchange | None = None
+    response: Response | None = None
+    identifier: str | None = None
+
+    @property
+    def project_id(self) -> str | None:
+        parts = self.request.path.split("/")
+        return parts[5] if parts[1:5] == ["api", "atlas", "v2", "groups"] and len(parts) > 5 else None
+
+    @property
+    def is_push(self) -> bool:
+        return self.request.method == "PATCH"
+
+    @property
+    def reads_encryption(self) -> bool:
+        return self.request.method == "GET" and self.request.path.endswith(EAR)
+
+    @property
+    def told(self) -> Any:
+        """The JSON that the app was told with a 200, None where it was not."""
+        if self.heard_at is None or self.response is None or self.response.status != 200:
+            return None
+        try:
+            return self.response.json()
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        status = "-" if self.response is None else self.response.status
+        code = self.exchange.error_code if self.exchange is not None else None
+        fault = f" [{self.exchange.fault}]" if self.exchange is not None and self.exchange.fault else ""
+        return f"{self.request.method} {self.request.path} -> {status} {code or ''}{fault}"
+
+
+class Wire:
+    """Carries requests of every process to one cloud."""
+
+    def __init__(self, cloud: Cloud, gate: Gate, random: Random, loop_time: Callable[[], float]) -> None:
+        self.sent: list[Sent] = []
+        self.on_done: Callable[[], None] = lambda: None
+        self._cloud = cloud
+        self._gate = gate
+        self._random = random
+        self._time = loop_time
+
+    async def call(self, request: Request) -> Response:
+        """
+        Send one request of the run that the present task belongs to.
+
+        Raises:
+            ConnectionDropped: no answer came; whether it was done is not known.
+        """
+        run = current_run.get()
+        assert run is not None, "only the app sends requests"
+        sent = Sent(len(self.sent), run, request, self._time())
+        self.sent.append(sent)
+        try:
+            return await self._call(sent)
+        finally:
+            sent.left_at = self._time()
+
+    async def _call(self, sent: Sent) -> Response:
+        request = sent.request
+        name = f"{request.method} {request.path.rsplit('/', 1)[-1]}"
+        await self._gate(f"before {name}")
+        if sent.is_push and self._random.random() < 0.3:
+            # Atlas may take the change at the end of its answering time as well as at its beginning.
+            await asyncio.sleep(10 * self._random.random())
+            await self._gate(f"inside {name}")
+        response, seconds = self._answer(sent)
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+        await self._gate(f"after {name}")
+        if response is None:
+            raise ConnectionDropped
+        sent.heard_at = self._time()
+        return response
+
+    def _answer(self, sent: Sent) -> tuple[Response | None, float]:
+        project = self._cloud.atlas.projects.get(sent.project_id or "")
+        sent.identifier = project.key_identifier if project is not None else None
+        sent.done_at = self._time()
+        dropped = 0.0
+        try:
+            sent.response = self._cloud.handle(sent.request)
+        except ConnectionDropped as lost:
+            dropped = lost.latency_seconds
+        sent.exchange = self._cloud.record[-1]
+        if sent.is_push:
+            self.on_done()
+        return sent.response, sent.response.latency_seconds if sent.response is not None else dropped
+
+    def is_truncated(self, sent: Sent) -> bool:
+        return sent.exchange is not None and sent.exchange.fault == FaultKind.TRUNCATE
+
+
+class AtlasTransport(httpx.AsyncBaseTransport):
+    """Carries httpx's requests."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        asked = Request(
+            request.method,
+            url.host,
+            url.path,
+            parse_qs(url.query.decode(), keep_blank_values=True),
+            {name.lower(): value for name, value in request.headers.items()},
+            request.read(),
+        )
+        try:
+            answer = await self._wire.call(asked)
+        except ConnectionDropped as dropped:
+            raise httpx.ReadError(str(dropped), request=request) from None
+        return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body, request=request)
+
+
+class _Ended:
+    """What the SDK closes when it is done with an answer."""
+
+    async def close(self) -> None:
+        return
+
+
+class VaultTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
+    """Carries azure-core's requests."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def send(self, request: HttpRequest, **kwargs: Any) -> AsyncHttpResponse:
+        url = urlsplit(request.url)
+        asked = Request(
+            request.method,
+            url.hostname or "",
+            url.path,
+            parse_qs(url.query, keep_blank_values=True),
+            {name.lower(): value for name, value in request.headers.items()},
+        )
+        try:
+            answer = await self._wire.call(asked)
+        except ConnectionDropped as dropped:
+            raise ServiceResponseError(str(dropped)) from None
+        return _azure_response(request, answer)
+
+    async def open(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+    async def __aexit__(self, *error: object) -> None:
+        return
+
+
+def _azure_response(request: HttpRequest, answer: Response) -> AsyncHttpResponse:
+    response = AsyncHttpResponseImpl(
+        request=request,
+        internal_response=_Ended(),
+        status_code=answer.status,
+        reason="",
+        content_type=answer.headers.get("content-type", ""),
+        headers=CaseInsensitiveDict(answer.headers),
+        stream_download_generator=None,
+        block_size=4096,
+    )
+    response._content = answer.body
+    response._is_stream_consumed = True
+    return response
+
+
+class Credential:
+    """Tokens of the simulator's managed identity."""
+
+    def __init__(self, cloud: Cloud, gate: Gate) -> None:
+        self._cloud = cloud
+        self._gate = gate
+        self.fails = 0
+
+    async def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
+        await self._gate("before identity token")
+        if self.fails:
+            self.fails -= 1
+            raise ClientAuthenticationError("the identity endpoint gave no token")
+        text = self._cloud.identity.token_for(scopes[0].removesuffix("/.default")).text
+        await self._gate("after identity token")
+        return AccessToken(text, NEVER)
+
+    async def close(self) -> None:
+        return
+
+    async def __aenter__(self) -> Credential:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        return
