@@ -43,8 +43,9 @@ class Invoker:
             outcome = await self.worker.invoke(name, {parameter: trigger_data}, metadata)
             await self._write_outputs(name, outcome)
         except InvocationError as error:
-            _log.error("%s failed: %s", name, error, extra={"ms": _milliseconds_since(begun)})
-            _log.debug("%s", error.stack_trace)
+            # The stack is the function's own; one of ours would only show this line.
+            line = f"{error}\n{error.stack_trace}".rstrip()
+            _log.error("%s failed: %s", name, line, extra={"ms": _milliseconds_since(begun)})
             raise
         _log.debug("%s succeeded", name, extra={"ms": _milliseconds_since(begun)})
         return outcome

@@ -17,10 +17,11 @@ class ReadableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
         fields = "".join(f" {k}={_shown(v)}" for k, v in vars(record).items() if k not in _KNOWN)
-        line = f"{at} {record.levelname:<7} {record.name}: {record.getMessage()}{fields}"
+        # Fields stand on the first line, before what a message or an exception adds below.
+        first, *rest = record.getMessage().split("\n", 1)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+            rest.append(self.formatException(record.exc_info))
+        return "\n".join([f"{at} {record.levelname:<7} {record.name}: {first}{fields}", *rest])
 
 
 def set_up_logging(*, quiet: bool) -> None:

@@ -63,13 +63,17 @@ class QueueListener:
         self._poison_queue = queues.client(f"{name}-poison", connection)
         self._backoff = Backoff(options.max_polling_interval.total_seconds())
         self._running: dict[asyncio.Task[None], _Hold] = {}
+        self._fetch: asyncio.Task[Sequence[QueueMessage]] | None = None
         self._woken = asyncio.Event()
         queues.watch(name, self._woken.set)
 
     async def run_forever(self) -> None:
         while True:
             self._woken.clear()
-            batch = await self._receive()
+            # Shielded: the service hides what it hands out, so a fetch that is cut off would hide it for ten minutes.
+            self._fetch = asyncio.create_task(self._receive())
+            batch = await asyncio.shield(self._fetch)
+            self._fetch = None
             for message in batch:
                 hold = _Hold(self._queue, message)
                 task = asyncio.create_task(self._process(hold))
@@ -83,13 +87,19 @@ class QueueListener:
 
     async def drain(self) -> None:
         """Let running functions end for a moment; then cancel them and show their messages again at once."""
-        if not self._running:
-            return
-        _, unfinished = await asyncio.wait(set(self._running), timeout=_DRAIN_SECONDS)
-        holds = [self._running[task] for task in unfinished]
-        for task in unfinished:
-            task.cancel()
+        holds = [_Hold(self._queue, message) for message in await self._fetched_too_late()]
+        if self._running:
+            _, unfinished = await asyncio.wait(set(self._running), timeout=_DRAIN_SECONDS)
+            holds += [self._running[task] for task in unfinished]
+            for task in unfinished:
+                task.cancel()
         await asyncio.gather(*(hold.release(0) for hold in holds), return_exceptions=True)
+
+    async def _fetched_too_late(self) -> Sequence[QueueMessage]:
+        if self._fetch is None:
+            return []
+        done, _ = await asyncio.wait({self._fetch}, timeout=_DRAIN_SECONDS / 2)
+        return self._fetch.result() if done else []
 
     async def _receive(self) -> Sequence[QueueMessage]:
         size = self._options.batch_size

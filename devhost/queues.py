@@ -29,7 +29,7 @@ class Queues:
         self._settings = settings
         self._base64 = base64_encoded
         self._clients: dict[tuple[str, str], QueueClient] = {}
-        self._watchers: dict[str, Callable[[], None]] = {}
+        self._watchers: dict[str, list[Callable[[], None]]] = {}
 
     def client(self, name: str, connection: str) -> QueueClient:
         """
@@ -53,7 +53,7 @@ class Queues:
 
     def watch(self, name: str, notify: Callable[[], None]) -> None:
         """Call *notify* whenever this host itself puts a message into the queue *name*."""
-        self._watchers[name] = notify
+        self._watchers.setdefault(name, []).append(notify)
 
     async def send(self, client: QueueClient, raw: str) -> None:
         """Put *raw* (already encoded) into a queue, which is made if it is missing."""
@@ -65,7 +65,7 @@ class Queues:
             await client.send_message(raw)
         # In one process the real host tells its own listener, which then does not wait for its next poll. On Flex
         # Consumption each trigger has instances of its own, so there the listener finds the message by polling.
-        if (notify := self._watchers.get(client.queue_name)) is not None:
+        for notify in self._watchers.get(client.queue_name, ()):
             notify()
 
     async def write_output(self, name: str, connection: str, value: object) -> None:

@@ -2,7 +2,8 @@
 Observe a project: every independent read at once, each failure an unknown fact and never a missing one.
 
 A steady run costs four requests: encryption, clusters, addresses, and the newest version of the key. Only where the
-newest version is not the one in use is the whole list read, with Atlas's alert on the key's age beside it.
+newest version is not the one in use is the whole list read. Atlas's alert on the key's age decides nothing, so no
+decision waits for it: a push reads it while Atlas works, later runs beside the rest.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class NoPermitNeeded:
         return
 
 
-type _KeySide = tuple[Fact[EncryptionAtRest], Mapping[str, Any] | None, Fact[KeyVersions], Fact[bool] | None]
+type _KeySide = tuple[Fact[EncryptionAtRest], Mapping[str, Any] | None, Fact[KeyVersions]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,15 @@ class ProjectObserver:
         Args:
             project_id: which one.
             permit: asked before requests are begun.
-            look_at_alert: read the alert on the key's age even where no rotation is due.
+            look_at_alert: read the alert on the key's age as well.
         """
         await permit.ensure()
         observed_at = self._clock.now()
-        (encryption, block, versions, alert), clusters, addresses = await asyncio.gather(
-            self._key_side(project_id, permit, look_at_alert=look_at_alert),
+        (encryption, block, versions), clusters, addresses, alert = await asyncio.gather(
+            self._key_side(project_id, permit),
             known(self._atlas.clusters(project_id)),
             known(self._atlas.node_addresses(project_id)),
+            self.age_alert(project_id) if look_at_alert else _not_looked_at(),
         )
         facts = ProjectFacts(observed_at, encryption, versions, clusters, addresses, alert)
         return Observation(facts, block)
@@ -104,29 +106,26 @@ class ProjectObserver:
         name = await known(self._atlas.project_name(project_id))
         return None if isinstance(name, Unknown) else name
 
-    async def _key_side(self, project_id: str, permit: Permit, *, look_at_alert: bool) -> _KeySide:
+    async def age_alert(self, project_id: str) -> Fact[bool]:
+        """Read whether Atlas's alert on the key's age is open."""
+        return await known(self._atlas.age_alert_is_open(project_id))
+
+    async def _key_side(self, project_id: str, permit: Permit) -> _KeySide:
         read = await known(self._atlas.encryption_at_rest(project_id))
-        alert = self._alert(project_id) if look_at_alert else None
         if isinstance(read, Unknown):
-            return read, None, Unknown("notAsked", "which key to read is not known"), await alert if alert else None
+            return read, None, Unknown("notAsked", "which key to read is not known")
         facts = ProjectFacts(self._clock.now(), read.facts, _NOT_ASKED, _NOT_ASKED, _NOT_ASKED)
         key = identifier_in_use(facts)
         if key is None or not read.facts.enabled:
-            versions: Fact[KeyVersions] = Unknown("notAsked", "Atlas names no key to read", passing=False)
-            return read.facts, read.block, versions, await alert if alert else None
+            return read.facts, read.block, Unknown("notAsked", "Atlas names no key to read", passing=False)
         await permit.ensure()
         newest = await known(self._key_vault.newest_version(key))
         if isinstance(newest, Unknown):
-            return read.facts, read.block, newest, await alert if alert else None
+            return read.facts, read.block, newest
         if newest.version == key.version:
-            only = KeyVersions((newest,), complete=False, source="dataPlane")
-            return read.facts, read.block, only, await alert if alert else None
+            return read.facts, read.block, KeyVersions((newest,), complete=False, source="dataPlane")
         await permit.ensure()
-        versions, open_alert = await asyncio.gather(self._all_versions(key, newest), alert or self._alert(project_id))
-        return read.facts, read.block, versions, open_alert
-
-    async def _alert(self, project_id: str) -> Fact[bool]:
-        return await known(self._atlas.age_alert_is_open(project_id))
+        return read.facts, read.block, await self._all_versions(key, newest)
 
     async def _all_versions(self, key: KeyIdentifier, newest: KeyVersion) -> Fact[KeyVersions]:
         """List the versions, and look closely at each newer one: a list does not tell type and operations."""
@@ -143,6 +142,10 @@ class ProjectObserver:
 
 
 _NOT_ASKED = Unknown("notAsked", "not asked yet")
+
+
+async def _not_looked_at() -> None:
+    return
 
 
 def _merged(found: dict[str, KeyVersion], details: Sequence[Fact[KeyVersion]]) -> tuple[KeyVersion, ...]:

@@ -7,8 +7,8 @@ Events, timers, wake-ups and operators all end here; none of them changes what a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from keysteward.act.push import KeyIdentifierPusher, NotPushed, Pushed
@@ -167,16 +167,7 @@ class ProjectReconciler:
             await self.state.save_project(run.stored)
 
         run.acted = True
-        secret = self.secret_for(run.record.project_id)
-        outcome = await self.pusher.push(
-            run.record.project_id,
-            run.observation,
-            target,
-            secret.reveal() if secret else None,
-            run.lease,
-            intend,
-            remember,
-        )
+        outcome = await self._push(run, target, operation, intend, remember)
         now = self.clock.now()
         if isinstance(outcome, Pushed):
             await self._under_way.taken(run.record, rotation, operation, now, "Atlas answered")
@@ -185,6 +176,32 @@ class ProjectReconciler:
             run.looks.append(FIRST_LOOK_SECONDS)
         else:
             await self._not_pushed(run, operation, rotation, outcome, now)
+
+    async def _push(
+        self,
+        run: _Run,
+        target: KeyIdentifier,
+        operation: OperationRecord,
+        intend: Callable[[], Awaitable[None]],
+        remember: Callable[[], Awaitable[None]],
+    ) -> Pushed | NotPushed:
+        """Push, and read the alert that the push may end while Atlas works: nothing waits for it."""
+        project_id, facts = run.record.project_id, run.observation.facts
+        secret = self.secret_for(project_id)
+        await run.lease.ensure()
+        alert, outcome = await asyncio.gather(
+            # First in the list, so that it is asked before the push can have an effect.
+            self.observer.age_alert(project_id),
+            self.pusher.push(
+                project_id, run.observation, target, secret.reveal() if secret else None, run.lease, intend, remember
+            ),
+            return_exceptions=True,  # a lost lease must not leave the other request behind
+        )
+        for found in (outcome, alert):
+            if isinstance(found, BaseException):
+                raise found
+        await self._under_way.note_alert(run.record, replace(facts, age_alert_open=alert), operation, run.now)
+        return outcome
 
     async def _not_pushed(
         self, run: _Run, operation: OperationRecord, rotation: RotationRecord, outcome: NotPushed, now: datetime

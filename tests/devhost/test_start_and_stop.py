@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 from tests.devhost.conftest import KEY
-from tests.devhost.processes import SAMPLE_APP, HostProcess, ended, eventually, running_host
+from tests.devhost.processes import ROOT, SAMPLE_APP, HostProcess, ended, eventually, running_host
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,3 +110,26 @@ def test_a_stuck_function_does_not_hold_up_the_end(settings: dict[str, str]) -> 
         host.process.send_signal(signal.SIGINT)
         assert host.process.wait(10) == 0
         assert time.monotonic() - begun < 2.5  # 2 s, and what a busy machine adds
+
+
+PROGRAM = """
+import asyncio, json, sys, urllib.request
+from devhost.host import Host
+
+async def main(app, settings):
+    async with Host.start(app, settings) as host:
+        get = lambda: urllib.request.urlopen(host.url + "/api/items/special").read().decode()
+        print(await asyncio.to_thread(get), sorted(host.broken))
+
+asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+"""
+
+
+def test_the_host_can_be_run_inside_another_program(settings: dict[str, str]) -> None:
+    arguments = [str(SAMPLE_APP), json.dumps({**settings, "WORK": "inside"})]
+
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "special ['wrong_schedule']\n"), done.stderr

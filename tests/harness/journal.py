@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from tests.harness.storage_model import Gate
 
 
+LOOKED_UP = frozenset({"keystewardOperations", "keystewardAudit"})
+
+type Snapshot = Mapping[str, ProjectState]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectState:
+    """A project as it truly is: what Atlas holds, and by encrypted running cluster what its nodes use."""
+
+    identifier: str | None
+    clusters: Mapping[str, str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """One write of a row. *number* grows over all tables; *at* is the storage's time."""
@@ -28,6 +41,8 @@ class Written:
     partition: str
     key: str
     values: Mapping[str, Value]
+    world: Snapshot | None
+    """How the world stood, for the tables where that matters."""
 
 
 class JournalledTables(ModelTables):
@@ -37,14 +52,16 @@ class JournalledTables(ModelTables):
         self, now: Callable[[], datetime], loop_time: Callable[[], float], gate: Gate, seed: int
     ) -> None:
         super().__init__(now, gate, seed)
+        self.look_up: Callable[[], Snapshot] = dict
         self._loop_time = loop_time
         self.journal: list[Written] = []
 
     def _put(self, table: str, partition: str, key: str, values: dict[str, Value]) -> str:
         run = current_run.get()
         number = len(self.journal)
+        world = self.look_up() if table in LOOKED_UP else None
         self.journal.append(
-            Written(number, self._now(), self._loop_time(), run, table, partition, key, values)
+            Written(number, self._now(), self._loop_time(), run, table, partition, key, values, world)
         )
         return super()._put(table, partition, key, values)
 

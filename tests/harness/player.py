@@ -87,6 +87,7 @@ class Player:
         host = Host(cloud, queue, bell, instances, Random(f"{history.seed}:host"), loop.time)
         host.timers_run = history.timers
         gates.on_kill = self._killed
+        tables.look_up = world.snapshot
         self._loop = loop
         self._random = Random(f"{history.seed}:player")
         self.played = Played(history, world, tables, queue, wire, gates, host, instances, clock.now())

@@ -65,6 +65,7 @@ class Process:
     app: App
     alive: bool = True
     frozen_until: float = 0.0
+    killed_at: float | None = None
 
     def __str__(self) -> str:
         return f"app {self.slot}.{self.life}"
@@ -158,7 +159,7 @@ class Gates:
     def kill(self, process: Process) -> None:
         """End a process now; its tasks end at their next gate."""
         if process.alive:
-            process.alive = False
+            process.alive, process.killed_at = False, self._time()
             self.on_kill(process)
 
 

@@ -11,6 +11,7 @@ from simulator.faults import Fault
 from simulator.latencies import REALISTIC
 from simulator.wire import Refused
 from simulator.worlds import a_healthy_world
+from tests.harness.journal import ProjectState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,6 +45,15 @@ class World:
 
     def project(self, which: int) -> Project:
         return self.cloud.atlas.project(self.project_ids[which % len(self.project_ids)])
+
+    def snapshot(self) -> dict[str, ProjectState]:
+        """How the projects truly stand now."""
+        self.cloud.catch_up()
+        return {project_id: self._state_of(self.cloud.atlas.projects[project_id]) for project_id in self.project_ids}
+
+    def _state_of(self, project: Project) -> ProjectState:
+        running = (one for one in project.clusters.values() if one.encrypted and not one.paused)
+        return ProjectState(project.key_identifier, {one.name: one.key_identifier for one in running})
 
     def identifiers(self) -> list[str]:
         """Every version's identifier, oldest first."""

@@ -22,6 +22,8 @@ from keysteward.errors import RefusedError, TryLaterError
 TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - a path, not a token
 REFRESH_EARLY_SECONDS = 300
 AFTER_FAILURE_SECONDS = 15
+YOUNG_SECONDS = 60
+"""Atlas also answers 401 where a role is missing: a token this young is good, and another one would not help."""
 TOKEN_TIMEOUT_SECONDS = 20
 
 
@@ -36,6 +38,7 @@ class ServiceAccountAuth(httpx.Auth):
         self._one_at_a_time = asyncio.Lock()
         self._token: str | None = None
         self._use_until = 0.0
+        self._got_at = 0.0
         self._leave_alone_until = 0.0
         self._last_failure: TryLaterError | RefusedError | None = None
 
@@ -53,7 +56,7 @@ class ServiceAccountAuth(httpx.Auth):
                     token = self._take(await _whole(answer))
         request.headers["Authorization"] = f"Bearer {token}"
         answer = yield request
-        if answer.status_code != httpx.codes.UNAUTHORIZED:
+        if answer.status_code != httpx.codes.UNAUTHORIZED or not self._may_be_outdated(token):
             return
         async with self._one_at_a_time:
             if self._token == token:
@@ -67,6 +70,10 @@ class ServiceAccountAuth(httpx.Auth):
 
     def _fresh(self) -> str | None:
         return self._token if self._token is not None and self._clock.monotonic() < self._use_until else None
+
+    def _may_be_outdated(self, token: str) -> bool:
+        """Whether a 401 may be the token's fault: another one is here already, or this one is no longer young."""
+        return token != self._token or self._clock.monotonic() - self._got_at >= YOUNG_SECONDS
 
     def _token_request(self) -> httpx.Request:
         wait = self._leave_alone_until - self._clock.monotonic()
@@ -92,6 +99,7 @@ class ServiceAccountAuth(httpx.Auth):
             self._last_failure = error
             raise
         self._token = token
+        self._got_at = now
         self._use_until = now + max(seconds - REFRESH_EARLY_SECONDS, seconds / 2)
         return token
 

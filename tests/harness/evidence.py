@@ -1,0 +1,116 @@
+"""Questions that several invariants ask of what was seen. Answers come from the wire, the journal and the world only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from keysteward.messages import VaultHint, decode
+from keysteward.vocabulary import InvalidNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from keysteward.store.ports import Value
+    from tests.harness.journal import Written
+    from tests.harness.player import Played
+    from tests.harness.processes import Run
+    from tests.harness.wire import Sent
+
+PASSING_CODES = frozenset(
+    {
+        "INVALID_AZURE_CREDENTIALS",
+        "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED",
+        "CANNOT_ASSUME_ROLE",
+        "ENCRYPTION_AT_REST_SETTINGS_INVALID",
+        "RATE_LIMITED",
+        "RATE_LIMITED_TOKEN_BUCKET",
+    }
+)
+
+
+def pushes(played: Played) -> list[Sent]:
+    """Every PATCH that reached Atlas, in the order in which it did."""
+    return sorted((s for s in played.wire.sent if s.is_push and s.done_at is not None), key=lambda s: s.done_at or 0.0)
+
+
+def target_of(push: Sent) -> str:
+    body = push.request.json()
+    return str(body["azureKeyVault"]["keyIdentifier"])
+
+
+def refused_for_good(push: Sent) -> bool:
+    """Whether Atlas answered with a refusal that waiting does not mend."""
+    response = push.response
+    if response is None or not 400 <= response.status < 500 or response.status in {408, 425, 429}:
+        return False
+    return push.exchange is not None and push.exchange.error_code not in {*PASSING_CODES, None, ""}
+
+
+def record_of(values: Mapping[str, Value]) -> dict[str, Any]:
+    """The JSON of a record's row."""
+    text = "".join(str(values[name]) for name in sorted(values) if name.startswith("json"))
+    found = msgspec.json.decode(text)
+    assert isinstance(found, dict)
+    return found
+
+
+def rows_of(played: Played, table: str) -> list[dict[str, Any]]:
+    """Every record of a table as it is at the end."""
+    return [{**record_of(row.values), "rowKey": row.key} for row in played.tables.rows(table)]
+
+
+def writes_to(played: Played, table: str, key: str | None = None) -> Iterator[Written]:
+    return (w for w in played.tables.journal if w.table == table and key in {None, w.key})
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def loop_seconds(played: Played, at: datetime) -> float:
+    return float((at - played.began).total_seconds())
+
+
+def runs_of_projects(played: Played) -> dict[str, list[Run]]:
+    """Runs of messages that looked at a project, by project, in the order in which they began."""
+    found: dict[str, dict[int, Run]] = {}
+    for sent in played.wire.sent:
+        if sent.run.kind == "message" and sent.project_id is not None:
+            found.setdefault(sent.project_id, {})[sent.run.number] = sent.run
+    return {project: sorted(runs.values(), key=lambda r: r.number) for project, runs in found.items()}
+
+
+def is_hinted(run: Run) -> bool:
+    """Whether an event asked for the run, or a wake-up for one."""
+    try:
+        message = decode(run.text)
+    except InvalidNameError:
+        return False
+    return isinstance(message, VaultHint) or message.hinted
+
+
+def lease_writes(played: Played, scope: str) -> list[Written]:
+    return [w for w in played.tables.journal if w.table == "keystewardScopes" and w.partition == scope and w.key == "lease"]
+
+
+def holder_before(leases: list[Written], number: int) -> Written | None:
+    """The last lease row that was written before the write *number*."""
+    found = None
+    for written in leases:
+        if written.number >= number:
+            break
+        found = written
+    return found
+
+
+def holder_at(leases: list[Written], at: float) -> Written | None:
+    """The last lease row that was written by the loop time *at*."""
+    found = None
+    for written in leases:
+        if written.loop_at > at:
+            break
+        found = written
+    return found

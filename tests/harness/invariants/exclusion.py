@@ -1,0 +1,107 @@
+"""One at a time: who may send and write for a scope, and how often."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tests.harness.evidence import holder_at, holder_before, is_hinted, lease_writes, pushes, writes_to
+from tests.harness.processes import StrikeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.harness.journal import Written
+    from tests.harness.player import Played
+    from tests.harness.processes import Run
+    from tests.harness.wire import Sent
+
+LEASE_SECONDS = 120.0
+BETWEEN_HINTED_SECONDS = 5.0
+
+
+def pushes_only_under_its_lease(played: Played) -> Iterator[str]:
+    """When a push is sent the lease is the run's own, and there is time for the whole request."""
+    for push in pushes(played):
+        lease = holder_at(lease_writes(played, f"project:{push.project_id}"), push.asked_at)
+        if lease is None or lease.run is not push.run or not lease.values["holder"]:
+            yield f"{push.run}: pushed while {lease.run if lease else 'nobody'} had the lease"
+        elif push.asked_at - lease.loop_at > LEASE_SECONDS / 2:
+            yield f"{push.run}: pushed on a lease that was proven {push.asked_at - lease.loop_at:.0f} s before"
+
+
+def requests_end_within_the_lease(played: Played) -> Iterator[str]:
+    """No request of a run is in flight after the run's lease may have been taken."""
+    leases = {project: lease_writes(played, f"project:{project}") for project in played.world.project_ids}
+    for sent in played.wire.sent:
+        run = sent.run
+        if sent.project_id is None or run.kind != "message" or StrikeKind.FREEZE in run.struck or run.frozen:
+            continue
+        own = [w for w in leases[sent.project_id] if w.run is run and w.loop_at <= sent.asked_at]
+        if not own:
+            yield f"{run}: asked {sent.request.path} without ever having had the lease"
+        elif not own[-1].values["holder"]:
+            yield f"{run}: asked {sent.request.path} after it had given the lease back"
+        elif (age := _left_at(sent) - own[-1].loop_at) > LEASE_SECONDS:
+            yield f"{run}: {sent.request.path} was in flight {age:.0f} s after the lease was proven"
+
+
+def one_run_at_a_time(played: Played) -> Iterator[str]:
+    """Two runs never have requests of one project in flight at once, unless one was frozen beyond its lease."""
+    for project in played.world.project_ids:
+        flights = [s for s in played.wire.sent if s.project_id == project and s.run.kind == "message"]
+        flights.sort(key=lambda s: s.asked_at)
+        latest: Sent | None = None
+        for sent in flights:
+            if latest is not None and latest.run is not sent.run and sent.asked_at < _left_at(latest):
+                if not latest.run.frozen and not sent.run.frozen:
+                    yield f"{latest.run} and {sent.run} both had requests of {project[-2:]} in flight"
+            if latest is None or _left_at(sent) > _left_at(latest):
+                latest = sent
+
+
+def only_the_holder_writes(played: Played) -> Iterator[str]:
+    """The record of a project, and operations that a run moves, are written under the lease of that run."""
+    created: dict[str, Run | None] = {}
+    leases = {project: lease_writes(played, f"project:{project}") for project in played.world.project_ids}
+    for written in writes_to(played, "keystewardOperations"):
+        if created.setdefault(written.key, written.run) is not written.run or _is_of_message(written):
+            yield from _written_by_another(written, leases[written.partition])
+    for written in writes_to(played, "keystewardRecords"):
+        yield from _written_by_another(written, leases[written.key])
+
+
+def hinted_runs_are_spaced(played: Played) -> Iterator[str]:
+    """Runs of one scope that hints asked for start at least five seconds after the last start."""
+    for project in played.world.project_ids:
+        starts = [w for w in lease_writes(played, f"project:{project}") if w.values["holder"] and w.run is not None]
+        first = {}
+        for written in starts:
+            first.setdefault((written.run, written.values["startedAt"]), written)
+        for before, after in pairwise(first.values()):
+            apart = (_started(after) - _started(before)).total_seconds()
+            if after.run is not None and is_hinted(after.run) and apart < BETWEEN_HINTED_SECONDS:
+                yield f"{after.run}: started {apart:g} s after {before.run}, though a hint asked for it"
+
+
+def _started(written: Written):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return written.values["startedAt"]
+
+
+def _is_of_message(written: Written) -> bool:
+    return written.run is not None and written.run.kind == "message"
+
+
+def _written_by_another(written: Written, leases: list[Written]) -> Iterator[str]:
+    lease = holder_before(leases, written.number)
+    if lease is None or lease.run is not written.run or not lease.values["holder"]:
+        holder = lease.run if lease is not None and lease.values["holder"] else "nobody"
+        yield f"{written.run}: wrote {written.table} {written.key[-8:]} while {holder} had the lease"
+
+
+def _left_at(sent: Sent) -> float:
+    """When the request was no longer in flight: its process's death ends it as well."""
+    left, killed = sent.left_at, sent.run.process.killed_at
+    if left is None:
+        return killed if killed is not None else sent.asked_at
+    return min(left, killed) if killed is not None and killed >= sent.asked_at else left

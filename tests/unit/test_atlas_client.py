@@ -1,0 +1,207 @@
+"""Atlas's answers turned into facts or into the error that names the reaction."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from keysteward.clients.atlas.client import AtlasClient
+from keysteward.clients.budget import Budgets
+from keysteward.clock import SystemClock
+from keysteward.errors import KeystewardError, RefusedError, TryLaterError
+from keysteward.vocabulary import ClusterState, InvalidNameError
+from tests.builders import KEY, V1, V2
+
+PROJECT = "64b0c1d2e3f405162738495a"
+BLOCK = {
+    "enabled": True,
+    "valid": True,
+    "azureEnvironment": "AZURE",
+    "keyVaultName": "kv-acme-cmk",
+    "keyIdentifier": str(KEY.with_version(V1)),
+    "roleId": "5f9c1a2b3c4d5e6f70819203",
+    "aMemberOfNextYear": {"kept": True},
+}
+
+
+def client(answer: Any, seen: list[httpx.Request] | None = None) -> AtlasClient:
+    """A client whose Atlas answers *answer*, or whatever it makes of the request."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if seen is not None:
+            seen.append(request)
+        given = answer(request) if callable(answer) else answer
+        if isinstance(given, Exception):
+            raise given
+        return given if isinstance(given, httpx.Response) else httpx.Response(200, json=given)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+    return AtlasClient(http, "https://cloud.mongodb.com", Budgets(SystemClock()), SystemClock())
+
+
+async def test_a_push_sends_the_block_as_read_with_only_the_identifier_changed() -> None:
+    seen: list[httpx.Request] = []
+    atlas = client({"azureKeyVault": BLOCK}, seen)
+    read = await atlas.encryption_at_rest(PROJECT)
+    await atlas.push_key_identifier(PROJECT, read.block, KEY.with_version(V2), None)
+    sent = json.loads(seen[1].content)
+    expected = {k: v for k, v in BLOCK.items() if k != "valid"} | {"keyIdentifier": str(KEY.with_version(V2))}
+    assert sent == {"azureKeyVault": expected}
+    assert seen[1].headers["content-type"] == "application/vnd.atlas.2023-01-01+json"
+
+
+async def test_the_secret_is_sent_only_when_it_is_given() -> None:
+    seen: list[httpx.Request] = []
+    atlas = client({"azureKeyVault": BLOCK}, seen)
+    await atlas.push_key_identifier(PROJECT, {"enabled": True}, KEY.with_version(V2), "s3cret")
+    assert json.loads(seen[0].content)["azureKeyVault"]["secret"] == "s3cret"
+
+
+async def test_a_push_never_switches_encryption_on() -> None:
+    seen: list[httpx.Request] = []
+    with pytest.raises(ValueError, match="encryption is on"):
+        await client({}, seen).push_key_identifier(PROJECT, {"enabled": False}, KEY.with_version(V2), None)
+    assert not seen
+
+
+ERRORS: dict[str, tuple[Any, type[KeystewardError], str]] = {
+    "a refusal with a code is final": (
+        httpx.Response(400, json={"errorCode": "AZURE_KEY_VAULT_KEY_NOT_FOUND"}),
+        RefusedError,
+        "AZURE_KEY_VAULT_KEY_NOT_FOUND",
+    ),
+    "refused Azure credentials pass": (
+        httpx.Response(400, json={"errorCode": "INVALID_AZURE_CREDENTIALS"}),
+        TryLaterError,
+        "INVALID_AZURE_CREDENTIALS",
+    ),
+    "a 4xx without a code may be a gateway's": (httpx.Response(403, text="<html>"), TryLaterError, "HTTP_403"),
+    "a code that is no identifier is not believed": (
+        httpx.Response(400, json={"errorCode": "<script>"}),
+        RefusedError,
+        "HTTP_400",
+    ),
+    "a rate limit passes": (
+        httpx.Response(429, json={"errorCode": "RATE_LIMITED_TOKEN_BUCKET"}),
+        TryLaterError,
+        "RATE_LIMITED_TOKEN_BUCKET",
+    ),
+    "a server error passes": (
+        httpx.Response(500, json={"errorCode": "UNEXPECTED_ERROR"}),
+        TryLaterError,
+        "UNEXPECTED_ERROR",
+    ),
+    "a time-out passes": (httpx.ReadTimeout("slow"), TryLaterError, "atlasUnreachable"),
+    "a broken connection passes": (httpx.ConnectError("gone"), TryLaterError, "atlasUnreachable"),
+    "half a body is no answer": (
+        httpx.Response(200, text='{"azureKeyVault": {"enab'),
+        TryLaterError,
+        "atlasAnswerUnreadable",
+    ),
+    "a list is no answer": (httpx.Response(200, json=[]), TryLaterError, "atlasAnswerUnreadable"),
+    "a block of another type is no answer": ({"azureKeyVault": "on"}, TryLaterError, "atlasAnswerUnreadable"),
+    "an enabled of another type is no answer": (
+        {"azureKeyVault": {"enabled": "true"}},
+        TryLaterError,
+        "atlasAnswerUnreadable",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS.keys())
+async def test_errors(case: tuple[Any, type[KeystewardError], str]) -> None:
+    answer, kind, code = case
+    with pytest.raises(kind) as raised:
+        await client(answer).encryption_at_rest(PROJECT)
+    assert raised.value.code == code
+
+
+async def test_an_access_list_refusal_names_the_address() -> None:
+    body = {"errorCode": "IP_ADDRESS_NOT_ON_ACCESS_LIST", "parameters": ["20.50.1.9"]}
+    with pytest.raises(RefusedError, match=r"20\.50\.1\.9"):
+        await client(httpx.Response(403, json=body)).encryption_at_rest(PROJECT)
+
+
+async def test_retry_after_is_passed_on() -> None:
+    answer = httpx.Response(429, headers={"Retry-After": "17"}, json={"errorCode": "RATE_LIMITED"})
+    with pytest.raises(TryLaterError) as raised:
+        await client(answer).encryption_at_rest(PROJECT)
+    assert raised.value.retry_after_seconds == 17
+
+
+async def test_an_absent_block_is_encryption_that_is_off() -> None:
+    assert (await client({}).encryption_at_rest(PROJECT)).facts.enabled is False
+
+
+async def test_clusters_are_read_page_by_page_and_internal_ones_left_out() -> None:
+    def page(request: httpx.Request) -> Any:
+        number = int(request.url.params["pageNum"])
+        names = [f"c-{n}" for n in range(500)] if number == 1 else ["last", "shadow"]
+        rows = [{"name": n, "stateName": "IDLE", "encryptionAtRestProvider": "AZURE"} for n in names]
+        if number == 2:
+            rows[1]["internalClusterRole"] = "INTERNAL_SHADOW_CLUSTER"
+        return {"results": rows}
+
+    found = await client(page).clusters(PROJECT)
+    assert len(found) == 501
+    assert found[-1].name == "last"
+
+
+@pytest.mark.parametrize(
+    ("document", "state", "encrypted", "paused"),
+    [
+        ({"name": "a", "stateName": "IDLE", "encryptionAtRestProvider": "AZURE"}, ClusterState.IDLE, True, False),
+        ({"name": "a", "stateName": "UPDATING", "paused": True}, ClusterState.UPDATING, False, True),
+        (
+            {"name": "a", "stateName": "OF_NEXT_YEAR", "encryptionAtRestProvider": "AWS"},
+            ClusterState.OTHER,
+            False,
+            False,
+        ),
+        ({"name": "a", "stateName": ["IDLE"], "paused": "true"}, ClusterState.OTHER, False, False),
+    ],
+)
+async def test_a_cluster(document: dict[str, Any], state: ClusterState, encrypted: bool, paused: bool) -> None:
+    (found,) = await client({"results": [document]}).clusters(PROJECT)
+    assert (found.state, found.encrypted, found.paused) == (state, encrypted, paused)
+
+
+@pytest.mark.parametrize("rows", [[{"stateName": "IDLE"}], ["a"], [{"name": "../../x"}], None])
+async def test_a_list_of_something_else_is_no_answer(rows: Any) -> None:
+    with pytest.raises(TryLaterError):
+        await client({"results": rows}).clusters(PROJECT)
+
+
+async def test_addresses_announced_for_later_may_be_absent() -> None:
+    body = {"services": {"clusters": [{"clusterName": "a", "outbound": ["20.0.0.2", "20.0.0.1"]}]}}
+    (found,) = await client(body).node_addresses(PROJECT)
+    assert (found.cluster, found.outbound, found.announced) == ("a", ("20.0.0.1", "20.0.0.2"), ())
+
+
+async def test_no_url_is_built_from_an_id_that_is_none() -> None:
+    seen: list[httpx.Request] = []
+    with pytest.raises(InvalidNameError):
+        await client({}, seen).encryption_at_rest("../groups")
+    assert not seen
+
+
+async def test_the_budget_ends_before_atlas_own_limit() -> None:
+    class Still(SystemClock):
+        def monotonic(self) -> float:
+            return 0.0
+
+        def now(self) -> datetime:
+            return datetime(2026, 11, 24, tzinfo=UTC)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, json={})))
+    atlas = AtlasClient(http, "https://cloud.mongodb.com", Budgets(Still(), capacity=2, refill_per_second=0.5), Still())
+    await atlas.encryption_at_rest(PROJECT)
+    await atlas.encryption_at_rest(PROJECT)
+    with pytest.raises(TryLaterError) as raised:
+        await atlas.encryption_at_rest(PROJECT)
+    assert (raised.value.code, raised.value.retry_after_seconds) == ("budgetSpent", 2.0)
+    await atlas.encryption_at_rest("64b0c1d2e3f405162738495b")
