@@ -1,4 +1,4 @@
-"""Imports point one way. A layer may import from itself and from the layers named for it, and from nothing else of ours."""
+"""Imports point one way: a layer may import from itself and from the layers named for it, and nothing else of ours."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _layer(name: str) -> str:
 
 
 def _ours(path: Path) -> set[str]:
-    """Layers of ours that a module imports; ``from a import b`` counts as ``a`` only, unless ``a`` is a whole package."""
+    """Return the layers of ours that a module imports."""
     named = {i for i in _imports(path) if i.split(".")[0] in OURS}
     modules = {_name(p) for top in OURS for p in _modules(top)}
     return {_layer(i) for i in named if i in modules and not (i == "keysteward" and _is_package_only(path))}
