@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from devhost.azurite import Azurite, start_azurite
-from devhost.child import HostChild, running_host
+from benchmarks.host_process import HostChild, running_host
 from benchmarks.storage_tap import StorageTap
 from benchmarks.world import Member, app_settings, populate
 from simulator.clock import SimulatedClock

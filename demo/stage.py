@@ -1,4 +1,4 @@
-"""Puts everything up: Azurite, the simulator, and the app in the local host with the environment the simulator gives."""
+"""Puts everything up: Azurite, the simulator, and the app in the local host with the simulator's environment."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Stage:
         for child in self.children:
             child.check()
 
-    def until[T](self, look: Callable[[], T], seconds: float, what: str) -> T:
+    def until[T](self, look: Callable[[], T | None], seconds: float, what: str) -> T:
         """
         Look until it is true (not empty), and give what was seen.
 

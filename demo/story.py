@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from demo.cloud import CLUSTERS, KEY, PROJECT_NAME, VAULT, age_alert, pushed_identifier, taken_by
+from demo.cloud import CLUSTERS, KEY, OK, PROJECT_NAME, VAULT, age_alert, pushed_identifier, taken_by
 from demo.errors import NotObservedError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Story:
     observed: list[tuple[str, str]] = field(default_factory=list)
     in_use: str = ""
     """The identifier that Atlas should hold by now."""
+    lost_events: int = 0
+    """How many events should be lost by now."""
 
     @property
     def cloud(self) -> Cloud:
@@ -61,7 +63,7 @@ class Story:
         say.chapter(1, "The app meets a project whose key is too old")
         self.in_use = self.cloud.build()
         project = self.stage.until(
-            lambda: (p := self.cloud.project()) if age_alert(self.cloud.project()) == "OPEN" else None,
+            lambda: found if age_alert(found := self.cloud.project()) == "OPEN" else None,
             QUICK,
             "Atlas's alert on the age of the key",
         )
@@ -96,6 +98,11 @@ class Story:
         self._pushed(target, begun)
         self._taken(target)
         self._alert_ends()
+        say.row(
+            "Keysteward",
+            "follows the clusters: it looks 15 s after Atlas's answer, and again ..",
+            "A cluster counts as settled once it was seen UPDATING and then IDLE, or IDLE twice, 15 s apart.",
+        )
         operation = self._succeeded()
         for step in operation["steps"][2:]:
             say.row("Keysteward", step["what"])
@@ -110,6 +117,7 @@ class Story:
         target = self.cloud.new_version(expiresInDays=365)
         say.row("Key Vault", f"{VAULT}/{KEY} has a new version: {short(target)}")
         lost = self.stage.until(lambda: self.cloud.state()["eventGrid"]["lost"], QUICK, "the loss of the event")
+        self.lost_events = len(lost)
         say.row("Event Grid", f"{kind(lost[-1])} is lost on order: nobody tells the app")
         if self.cloud.pushes(begun):
             raise NotObservedError("that nothing happens without the event: the app pushed by itself")
@@ -175,6 +183,9 @@ class Story:
 
     def _delivered(self, what: str) -> None:
         self.stage.until(lambda: not self.cloud.state()["eventGrid"]["pending"], QUICK, f"the delivery of {what}")
+        lost = self.cloud.state()["eventGrid"]["lost"][self.lost_events :]
+        if lost:
+            raise NotObservedError(f"the delivery of {what}: given up after {lost}")
         self.timeline.row("Event Grid", f"{what} delivered, and acknowledged by the app")
 
     def _pushed(self, target: str, begun: int) -> None:
@@ -183,7 +194,7 @@ class Story:
         )
         pushes = self.stage.until(lambda: self.cloud.pushes(begun), QUICK, f"a push of {short(target)}")
         push = pushes[-1]
-        if len(pushes) != 1 or pushed_identifier(push) != target or push["status"] != 200 or not push["changes"]:  # noqa: PLR2004 - HTTP's OK
+        if len(pushes) != 1 or pushed_identifier(push) != target or push["status"] != OK or not push["changes"]:
             raise NotObservedError(f"exactly one good push of {short(target)}; seen: {push['status']} {push['body']}")
         self.in_use = target
         self.timeline.row(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PLAIN_WIDTH = 110
+_NARROWEST = 30
+_INDENT = 19
 _STYLES = {
     "Key Vault": "blue",
     "Event Grid": "magenta",
@@ -51,19 +53,14 @@ class Timeline:
     def row(self, who: str, what: str, why: str = "") -> None:
         """One thing that happened; *why* stands below it."""
         minutes, seconds = divmod(int(self.seconds), 60)
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(width=5, no_wrap=True)
-        grid.add_column(width=10, no_wrap=True)
-        grid.add_column(ratio=1, overflow="fold")
-        cell = Text(what)
-        if why:
-            cell.append(f"\n{why}", style="dim")
-        grid.add_row(Text(f"{minutes:02d}:{seconds:02d}", style="dim"), Text(who, style=_STYLES[who]), cell)
-        self._console.print(grid)
-
-    def seen(self, what: str) -> None:
-        """A step that was observed."""
-        self.row("Demo", f"seen in the simulator: {what}")
+        width = max(_NARROWEST, self._console.width - _INDENT)
+        lines = [(line, "") for line in textwrap.wrap(what, width)]
+        lines += [(line, "dim") for part in why.splitlines() for line in textwrap.wrap(part, width)]
+        (first, style), *rest = lines
+        time_and_who = (f"{minutes:02d}:{seconds:02d}  ", "dim"), (f"{who:<{_INDENT - 7}}", _STYLES[who])
+        self._console.print(Text.assemble(*time_and_who, (first, style)), soft_wrap=True)
+        for line, style in rest:
+            self._console.print(Text.assemble(" " * _INDENT, (line, style)), soft_wrap=True)
 
     def summary(self, rows: Sequence[tuple[str, str]]) -> None:
         """What was observed, step by step."""

@@ -197,9 +197,10 @@ class ProjectReconciler:
             ),
             return_exceptions=True,  # a lost lease must not leave the other request behind
         )
-        for found in (outcome, alert):
-            if isinstance(found, BaseException):
-                raise found
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if isinstance(alert, BaseException):
+            raise alert
         await self._under_way.note_alert(run.record, replace(facts, age_alert_open=alert), operation, run.now)
         return outcome
 

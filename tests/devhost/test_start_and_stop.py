@@ -66,7 +66,7 @@ def test_storage_that_is_no_connection_string_is_told_without_its_value(settings
 
 
 def test_a_wrong_schedule_puts_only_its_function_in_error(host: HostProcess) -> None:
-    assert "wrong_schedule is in error" in host.log()
+    eventually(lambda: "wrong_schedule is in error" in host.log())
     assert "'nonsense' has 1 fields; NCRONTAB has six" in host.log()
     assert host.call("POST", "/admin/functions/wrong_schedule", {"input": ""}).status == 404
     assert list(host.call("GET", "/admin/host/status").json()["errors"]) == ["wrong_schedule"]
@@ -99,6 +99,7 @@ def test_settings_come_from_local_settings_json_and_the_environment_overrides_th
     with running_host(app, from_environment) as host:
         host.call("POST", "/api/send", [{"name": "one"}])
         assert eventually(lambda: host.seen("work"))
+        eventually(lambda: "wrong_schedule is in error" in host.log())
         assert "tick is in error" not in host.log()
 
 

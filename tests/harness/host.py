@@ -50,7 +50,8 @@ class Bell:
         if not self._rung and (seconds is None or seconds > 0):
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
-            timer = loop.call_later(seconds, self.ring) if seconds is not None else None
+            # A little late rather than a little early: what is waited for must be due.
+            timer = loop.call_later(seconds + 0.001, self.ring) if seconds is not None else None
             await self._waiting
             if timer is not None:
                 timer.cancel()

@@ -27,6 +27,7 @@ INVARIANTS: Sequence[Invariant] = (
     exclusion.one_run_at_a_time,
     exclusion.only_the_holder_writes,
     exclusion.hinted_runs_are_spaced,
+    exclusion.work_is_bounded,
     outcome.atlas_has_the_newest_usable_version,
     outcome.no_rotation_is_left_open,
     outcome.no_operation_is_left_open,
@@ -46,6 +47,9 @@ INVARIANTS: Sequence[Invariant] = (
 
 def judge(played: Played, invariants: Sequence[Invariant] = INVARIANTS) -> list[str]:
     """Say what is wrong, invariant by invariant; nothing where all is well."""
+    if played.errors:
+        # What did not come to its end cannot be judged by its end.
+        return [f"the history broke: {error}" for error in played.errors]
     return [f"{invariant.__name__}: {what}" for invariant in invariants for what in invariant(played)]
 
 

@@ -38,6 +38,8 @@ class StrikeKind(StrEnum):
     """Before the effect: refused. After it: the answer is lost."""
 
 
+CLOCK_STEP_SECONDS = 1e-5
+"""What is nearer than this is now: the simulated clock has microseconds."""
 STORAGE_VERBS = frozenset({"get", "insert", "replace", "upsert", "delete", "query", "send"})
 
 
@@ -126,7 +128,7 @@ class Gates:
             await asyncio.sleep(0.04 * chance)
         elif chance < 0.5:
             await asyncio.sleep(0)
-        while (until := run.process.frozen_until) > (now := self._time()):
+        while (until := run.process.frozen_until) > (now := self._time()) + CLOCK_STEP_SECONDS:
             run.frozen.append((now, until))
             await asyncio.sleep(until - now)
         _stop_if_dead(run)

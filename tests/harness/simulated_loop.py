@@ -11,11 +11,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from simulator.clock import SimulatedClock
 
-MOST_TURNS = 200_000
+MOST_TURNS = 50_000
 """Turns of the loop in one history. Far beyond what a good history takes: a storm ends here and not at midnight."""
 
 
@@ -58,6 +58,20 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return (self._clock.now() - self._began).total_seconds()
 
+    @property
+    def turns(self) -> int:
+        return self._selector.turns
+
+    def cancel_what_is_left(self) -> None:
+        """End every task, also those of a loop that was stuck."""
+        self._selector.turns = 0
+        left = asyncio.all_tasks(self)
+        for task in left:
+            task.cancel()
+        if left:
+            self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self.run_until_complete(self.shutdown_asyncgens())
+
     def _process_events(self, event_list: list[Any]) -> None:
         """Nothing ever comes from outside."""
 
@@ -65,16 +79,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Nobody waits in another thread to be woken."""
 
 
-def run_simulated[T](clock: SimulatedClock, main: Coroutine[Any, Any, T]) -> T:
-    """Run *main* to its end on a loop of its own; whatever it left behind is cancelled."""
+def run_simulated[T](clock: SimulatedClock, main: Callable[[SimulatedLoop], Coroutine[Any, Any, T]]) -> T:
+    """
+    Run *main* to its end on a loop of its own; whatever it left behind is cancelled.
+
+    Raises:
+        StuckError: it would never have ended.
+    """
     loop = SimulatedLoop(clock)
     try:
-        return loop.run_until_complete(main)
+        return loop.run_until_complete(main(loop))
     finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.cancel_what_is_left()
         loop.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 120.0
 BETWEEN_HINTED_SECONDS = 5.0
+WINDOW_SECONDS = 600.0
+MOST_UNASKED = 60
 
 
 def pushes_only_under_its_lease(played: Played) -> Iterator[str]:
@@ -82,6 +85,24 @@ def hinted_runs_are_spaced(played: Played) -> Iterator[str]:
             apart = (_started(after) - _started(before)).total_seconds()
             if after.run is not None and is_hinted(after.run) and apart < BETWEEN_HINTED_SECONDS:
                 yield f"{after.run}: started {apart:g} s after {before.run}, though a hint asked for it"
+
+
+def work_is_bounded(played: Played) -> Iterator[str]:
+    """
+    In ten minutes a project is reconciled for what was asked for, and little more.
+
+    A rotation that is followed looks every 15 s at most, a retry waits 10 s and then longer.
+    """
+    for project in played.world.project_ids:
+        starts = [w for w in lease_writes(played, f"project:{project}") if w.values["holder"]]
+        first = sorted({w.run.number: w.loop_at for w in reversed(starts) if w.run is not None}.values())
+        asked = sorted(q.loop_at for q in played.queue.journal if q.delay_seconds == 0)
+        asked += [at for at, *_ in played.gates.fallen]
+        for place, at in enumerate(first):
+            runs = bisect_right(first, at + WINDOW_SECONDS) - place
+            if runs > MOST_UNASKED + 2 * sum(1 for a in asked if at - WINDOW_SECONDS <= a <= at + WINDOW_SECONDS):
+                yield f"{project[-2:]} was reconciled {runs} times in the ten minutes from {at:.0f} s on"
+                break
 
 
 def _started(written: Written):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -1,7 +1,7 @@
 """
-The local host as a child process of an asyncio program, with its log as it grows.
+The local host as a child process, with its log as it grows.
 
-One process can index one app, once: whoever wants to watch an app from outside (benchmarks, a demo) starts it here.
+One process can index one app, once, and its memory and start are what is measured: so it never runs in this process.
 """
 
 from __future__ import annotations

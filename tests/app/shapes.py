@@ -1,0 +1,164 @@
+"""The shapes of the HTTP API, written from the contract and not from the code. Members may be added, never lack."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Time = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+Version = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+ProjectId = Annotated[str, Meta(pattern=r"^[0-9a-f]{24}$")]
+Text = Annotated[str, Meta(min_length=1)]
+RotationState = Literal["current", "due", "rotating", "held", "off", "unknown"]
+
+
+class Shape(Struct, rename="camel", kw_only=True):
+    """Every member is required; null is a value where the contract says so."""
+
+
+class Hold(Shape):
+    code: Text
+    message: Text
+    evidence: Text
+    remedy: Text
+    runbook: Text
+
+
+class Reasoned(Shape):
+    state: RotationState
+    reason: Text
+
+
+class Access(Shape):
+    state: Literal["granted", "suspected", "revoked", "degraded", "unknown"]
+    reason: Text
+
+
+class Network(Shape):
+    state: Literal["open", "partly", "blocked", "unknown"]
+
+
+class ClusterCounts(Shape):
+    encrypted: int | None
+    paused: int | None
+
+
+class ProjectSummary(Shape):
+    project_id: ProjectId
+    name: str | None
+    vault: str | None
+    key: str | None
+    current_version: Version | None
+    newest_version: Version | None
+    rotation: Reasoned
+    access: Access
+    network: Network
+    clusters: ClusterCounts
+    hold: Hold | None
+    observed_at: Time | None
+
+
+class ProjectList(Shape):
+    projects: list[ProjectSummary]
+
+
+class Check(Shape):
+    decision: Text
+    check: Text
+    answer: Literal["yes", "no", "unknown"]
+    evidence: Text
+
+
+class Action(Shape):
+    kind: Literal[
+        "pushKeyIdentifier",
+        "createKeyVersion",
+        "pauseCluster",
+        "resumeCluster",
+        "addIpRules",
+        "removeIpRules",
+        "enableEncryption",
+        "disableEncryption",
+    ]
+    target: Text
+    detail: dict[str, Any]
+    reason: Text
+
+
+class Plan(Shape):
+    digest: Text
+    actions: list[Action]
+    held: list[Hold]
+
+
+class ProjectView(Shape):
+    observed: dict[str, Any]
+    checks: Annotated[list[Check], Meta(min_length=1)]
+    plan: Plan
+    last_outcome: dict[str, Any] | None
+
+
+class DryRun(Shape):
+    dry_run: Literal[True]  # type: ignore[valid-type] - a bool is a literal to the type checker, not to the decoder
+    observed: dict[str, Any]
+    plan: Plan
+
+
+class Problem(Shape):
+    type: Text
+    title: Text
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: Text
+    code: Annotated[str, Meta(pattern=r"^[a-z][A-Za-z]+$")]
+
+
+class Step(Shape):
+    at: Time
+    what: Text
+    result: Text
+
+
+class Operation(Shape):
+    operation_id: Text
+    kind: Literal["rotate", "reconcile", "pause", "resume", "sync", "enable", "disable"]
+    project_id: ProjectId | None
+    vault: str | None
+    state: Literal["queued", "running", "waiting", "succeeded", "held", "failed"]
+    steps: list[Step]
+    error: Problem | None
+
+
+class AuditRecord(Shape):
+    at: Time
+    who: Text
+    what: Text
+    scope: Text
+    reason: Text
+    result: Text
+    before: str | None
+    after: str | None
+    operation_id: str | None
+
+
+class AuditPage(Shape):
+    records: list[AuditRecord]
+    next_cursor: str | None
+
+
+class HealthCheck(Shape):
+    id: Text
+    result: Literal["pass", "warn", "fail"]
+    detail: Text
+
+
+class Health(Shape):
+    status: Literal["ok", "degraded", "misconfigured"]
+    version: Text
+    checks: Annotated[list[HealthCheck], Meta(min_length=1)]
+
+
+def shaped[T: Shape](body: object, shape: type[T]) -> T:
+    """Read a body strictly as *shape*; ``msgspec.ValidationError`` names the place where it is not."""
+    return msgspec.convert(body, type=shape, strict=True)

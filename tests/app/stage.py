@@ -1,0 +1,204 @@
+"""The app in its host, the simulator and a real Azurite, as tests talk to them: over HTTP, with every answer kept."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from azure.data.tables import TableServiceClient
+from azure.storage.queue import QueueServiceClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.devhost.processes import Answer, HostProcess
+
+FUNCTION_KEY = "function-key-planted-in-tests"
+CLIENT_ID = "mdb_sa_id_64b0c1d2e3f4051627384900"
+CLIENT_SECRET = "mdb_sa_sk_planted-atlas-secret"
+AZURE_SECRET = "planted~azure.application-secret"
+KEY = "atlas-cmk"
+WHO = f"key:{hashlib.sha256(FUNCTION_KEY.encode()).hexdigest()[:8]}"
+QUEUE = "keysteward-work"
+
+
+class Cloud:
+    """The simulator's control routes."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        answer = self._http.request(method, path, json=body)
+        assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def project(self, project_id: str) -> dict[str, Any]:
+        return next(one for one in self.ask("GET", "/state")["projects"] if one["id"] == project_id)
+
+    def requests(self, project_id: str, method: str = "*", route: str = "") -> list[dict[str, Any]]:
+        """What was asked of Atlas about a project."""
+        return [
+            one
+            for one in self.ask("GET", "/requests")["requests"]
+            if f"/groups/{project_id}" in one["path"] and method in {"*", one["method"]} and one["route"].endswith(route)
+        ]
+
+    def pushes(self, project_id: str) -> list[dict[str, Any]]:
+        return self.requests(project_id, "PATCH", "/encryptionAtRest")
+
+
+@dataclass
+class Project:
+    """A project of the simulated world, with a vault and a key of its own."""
+
+    cloud: Cloud
+    id: str
+    vault: str
+    clusters: tuple[str, ...]
+    first: str = ""
+    """The identifier that Atlas holds in the beginning."""
+
+    def build(self, days_old: int = 30) -> Project:
+        self.cloud.ask("POST", "/world", {"vaults": [{"name": self.vault}]})
+        born = (datetime.now(UTC) - timedelta(days=days_old)).isoformat()
+        self.first = self.new_version(createdAt=born, event=False)
+        clusters = [{"name": name} for name in self.clusters]
+        world = {"id": self.id, "name": f"project {self.id[-4:]}", "keyIdentifier": self.first, "clusters": clusters}
+        self.cloud.ask("POST", "/world", {"projects": [{**world, "identifierSince": born}]})
+        return self
+
+    def new_version(self, *, event: bool, key: str = KEY, vault: str = "", **what: object) -> str:
+        """Make a version; without *event* nobody is told."""
+        if not event:
+            self.cloud.ask("POST", "/event-grid/lose", {"count": 1})
+        path = f"/vaults/{vault or self.vault}/keys/{key}/versions"
+        identifier = self.cloud.ask("POST", path, {"expiresInDays": 365, **what})["identifier"]
+        return str(identifier)
+
+    @property
+    def in_use(self) -> str:
+        return str(self.cloud.project(self.id)["keyIdentifier"])
+
+
+@dataclass
+class App:
+    """The app behind its host. Every answer is kept, for whoever looks for secrets in them."""
+
+    host: HostProcess
+    key: str | None = FUNCTION_KEY
+    answers: list[str] = field(default_factory=list)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes = b"",
+        keyed: bool = True,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        own = {"x-functions-key": self.key} if keyed and self.key else {}
+        answer = self.host.call(method, path, body, {**own, **(headers or {})}, raw=raw)
+        self.answers.append(f"{answer.status} {dict(answer.headers)} {answer.body.decode(errors='replace')}")
+        return answer
+
+    def deliver(self, *events: object, keyed: bool = True) -> Answer:
+        """Deliver events as Event Grid does; one alone that is no list goes as it is (CloudEvents)."""
+        content = events[0] if len(events) == 1 and isinstance(events[0], dict) and "specversion" in events[0] else events
+        path = "/runtime/webhooks/eventgrid?functionName=key_vault_events"
+        return self.call("POST", path, content, keyed=keyed, headers={"aeg-event-type": "Notification"})
+
+    def run_timer(self) -> None:
+        assert self.call("POST", "/admin/functions/reconcile_projects", {"input": ""}).status == 202
+
+    def operation(self, operation_id: str) -> dict[str, Any]:
+        answer = self.call("GET", f"/api/operations/{operation_id}")
+        assert answer.status == 200, answer.body
+        return dict(answer.json())
+
+    def audit(self, project_id: str, what: str = "") -> list[dict[str, Any]]:
+        answer = self.call("GET", f"/api/audit?project={project_id}&limit=200")
+        assert answer.status == 200, answer.body
+        return [one for one in answer.json()["records"] if what in {"", one["what"]}]
+
+    def summary(self, project_id: str) -> dict[str, Any]:
+        projects = self.call("GET", "/api/projects").json()["projects"]
+        return next(one for one in projects if one["projectId"] == project_id)
+
+
+@dataclass(frozen=True)
+class Account:
+    """A storage account of the session's Azurite."""
+
+    name: str
+    key: str
+    ports: Mapping[str, int]
+
+    @property
+    def connection_string(self) -> str:
+        ends = "".join(f"{s}Endpoint=http://127.0.0.1:{p}/{self.name};" for s, p in sorted(self.ports.items()))
+        return f"DefaultEndpointsProtocol=http;AccountName={self.name};AccountKey={self.key};{ends}"
+
+    def send(self, body: str | bytes, queue: str = QUEUE, *, encoded: bool = True) -> None:
+        """Put a message into a queue as the app's own clients do; not *encoded*: as a stranger might."""
+        raw = body.encode() if isinstance(body, str) else body
+        with QueueServiceClient.from_connection_string(self.connection_string) as service:
+            client = service.get_queue_client(queue)
+            client.send_message(base64.b64encode(raw).decode() if encoded else raw.decode())
+
+    def waiting(self, queue: str = QUEUE) -> int:
+        """How many messages a queue holds, hidden ones included."""
+        with QueueServiceClient.from_connection_string(self.connection_string) as service:
+            if queue not in {found.name for found in service.list_queues()}:
+                return 0
+            return int(service.get_queue_client(queue).get_queue_properties().approximate_message_count or 0)
+
+    def everything(self) -> str:
+        """Every row of every table and every message that can be seen, as one text."""
+        found: list[str] = []
+        with TableServiceClient.from_connection_string(self.connection_string) as tables:
+            for table in tables.list_tables():
+                found += [json.dumps(dict(row), default=str) for row in tables.get_table_client(table.name).list_entities()]
+        with QueueServiceClient.from_connection_string(self.connection_string) as service:
+            for queue in service.list_queues():
+                found += [str(m.content) for m in service.get_queue_client(queue.name).peek_messages(max_messages=32)]
+        return "\n".join(found)
+
+
+def key_event(identifier: str, event_type: str = "Microsoft.KeyVault.KeyNewVersionCreated", **data: object) -> dict[str, Any]:
+    """An event in the Event Grid schema, as Key Vault sends it."""
+    vault, _, rest = identifier.removeprefix("https://").partition(".")
+    name, _, version = rest.partition("/keys/")[2].partition("/")
+    content = {"Id": identifier, "VaultName": vault, "ObjectType": "Key", "ObjectName": name, "Version": version}
+    return {
+        "id": str(uuid.uuid4()),
+        "topic": "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v",
+        "subject": name,
+        "eventType": event_type,
+        "eventTime": datetime.now(UTC).isoformat(),
+        "dataVersion": "1",
+        "metadataVersion": "1",
+        "data": {**content, "NBF": None, "EXP": None, **data},
+    }
+
+
+def cloud_event(identifier: str, event_type: str = "Microsoft.KeyVault.KeyNewVersionCreated") -> dict[str, Any]:
+    """The same in CloudEvents 1.0."""
+    old = key_event(identifier, event_type)
+    return {
+        "id": old["id"],
+        "source": old["topic"],
+        "subject": old["subject"],
+        "type": event_type,
+        "time": old["eventTime"],
+        "specversion": "1.0",
+        "data": old["data"],
+    }
