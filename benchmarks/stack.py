@@ -110,10 +110,12 @@ async def azurite() -> AsyncIterator[Azurite]:
 
 
 @contextlib.asynccontextmanager
-async def app_stack(projects: int, latencies: LatencyTable, *, tapped: bool = False) -> AsyncIterator[Stack]:
+async def app_stack(
+    projects: int, latencies: LatencyTable, *, clusters: int = 3, tapped: bool = False
+) -> AsyncIterator[Stack]:
     """Run the app with so many projects until the block ends, each of them reconciled once."""
     cloud = Cloud(SimulatedClock.flowing(), SEED, latencies)
-    members = populate(cloud, projects)
+    members = populate(cloud, projects, clusters)
     async with contextlib.AsyncExitStack() as parts:
         storage = (await parts.enter_async_context(azurite())).connection_string
         tap = await parts.enter_async_context(StorageTap.before(storage)) if tapped else None

@@ -23,7 +23,7 @@ from keysteward.plan import Plan
 from keysteward.settings import Settings
 from keysteward.store.audit import Audit
 from keysteward.store.ports import WorkQueue
-from keysteward.store.records import OperationRecord, ProjectRecord
+from keysteward.store.records import AuditRecord, OperationRecord, OutcomeRecord, ProjectRecord
 from keysteward.store.state import OPERATION_ID, State, Stored, new_operation_id
 from keysteward.vocabulary import PROJECT_ID, VAULT_NAME, InvalidNameError, KeyIdentifier, KeyVersion, Scope
 
@@ -56,13 +56,12 @@ class Api:
         self._must_be_ours(project_id)
         record = (await self.state.project(project_id)).record
         facts, decision = await self._look(project_id)
-        outcome = msgspec.to_builtins(record.last_outcome) if record.last_outcome is not None else None
         return {
             "projectId": project_id,
             "observed": _observed(facts),
             "checks": [check.data for check in decision.checks],
             "plan": decision.plan.data,
-            "lastOutcome": outcome,
+            "lastOutcome": _outcome_view(record.last_outcome),
         }
 
     async def rotate(
@@ -113,7 +112,7 @@ class Api:
         records, next_cursor = await self.audit.read(
             scope=_audit_scope(project, vault), since=since, limit=limit, cursor=cursor
         )
-        return {"records": [msgspec.to_builtins(record) for record in records], "nextCursor": next_cursor}
+        return {"records": [_audit_view(record) for record in records], "nextCursor": next_cursor}
 
     def _must_be_ours(self, project_id: str) -> None:
         if not PROJECT_ID.fullmatch(project_id):
@@ -197,6 +196,33 @@ def _audit_scope(project: str | None, vault: str | None) -> str | None:
             raise RequestError("vaultNameMalformed", "A vault name is 3 to 24 letters, digits and hyphens.")
         return f"vault:{vault.lower()}"
     return None
+
+
+def _audit_view(record: AuditRecord) -> Json:
+    return {
+        "at": _text(record.at),
+        "who": record.who,
+        "what": record.what,
+        "scope": record.scope,
+        "reason": record.reason,
+        "result": record.result,
+        "before": record.before,
+        "after": record.after,
+        "operationId": record.operation_id,
+        "evidence": record.evidence,
+        "digest": record.digest,
+    }
+
+
+def _outcome_view(outcome: OutcomeRecord | None) -> Json | None:
+    if outcome is None:
+        return None
+    return {
+        "at": _text(outcome.at),
+        "result": outcome.result,
+        "reason": outcome.reason,
+        "operationId": outcome.operation_id,
+    }
 
 
 def _dry_run(facts: ProjectFacts, plan: Plan) -> Json:

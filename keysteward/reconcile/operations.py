@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from keysteward.decide.rotation import RotationDecision
 from keysteward.plan import Hold
-from keysteward.reasons import hold
+from keysteward.reasons import REASONS, hold
 from keysteward.store.records import OperationRecord, ProjectRecord, StepRecord
 
 MOST_STEPS = 200
@@ -61,16 +62,28 @@ def problem_of(code: str, message: str, evidence: str, remedy: str) -> dict[str,
 
 
 class Ending:
-    """How the open operations of a project stand at the end of a run. Changes operations and the record's rotation."""
+    """
+    How the open operations of a project stand at the end of a run. Changes operations and the record's rotation.
+
+    ``unseen``: the run could not see what Atlas holds, so what became of an earlier push stays open.
+    """
 
     def __init__(
-        self, record: ProjectRecord, decision: RotationDecision, now: datetime, *, acted: bool, passing: bool
+        self,
+        record: ProjectRecord,
+        decision: RotationDecision,
+        now: datetime,
+        *,
+        acted: bool,
+        passing: bool,
+        unseen: bool,
     ) -> None:
         self._record = record
         self._decision = decision
         self._now = now
         self._acted = acted
         self._passing = passing
+        self._unseen = unseen
 
     def of(self, operation: OperationRecord, outcome: str) -> None:
         """End or move one operation, as far as this run can say."""
@@ -85,7 +98,16 @@ class Ending:
         rotation = self._record.rotation
         if rotation is None or rotation.operation_id != operation.operation_id:
             return False
-        return rotation.state == "following" or self._acted
+        return rotation.state == "following" or self._acted or self._unseen
+
+    def forget_what_is_over(self, open_operations: Mapping[str, OperationRecord]) -> None:
+        """Forget a push that Atlas was seen not to have taken, once no open operation goes on with it."""
+        rotation = self._record.rotation
+        if rotation is None or rotation.state != "pushing" or self._acted or self._unseen:
+            return
+        operation = open_operations.get(rotation.operation_id)
+        if operation is None or operation.ended:
+            self._record.rotation = None
 
     def _of_reconcile(self, operation: OperationRecord, outcome: str) -> None:
         if self._decision.plan.held:
@@ -100,10 +122,8 @@ class Ending:
             add_step(operation, self._now, held.message, "tryAgain")
         elif held is not None:
             end_held(operation, self._now, held)
-            self._forget(operation)
         elif self._decision.plan.actions and not self._acted:
             end_held(operation, self._now, hold("dryRun", "KEYSTEWARD_DRY_RUN is true"))
-            self._forget(operation)
         elif not self._decision.plan.actions:
             self._nothing_to_do(operation)
 
@@ -114,11 +134,8 @@ class Ending:
             add_step(operation, self._now, "waits for the rotation that is under way")
         elif operation.who == APP:
             fail(operation, self._now, "superseded", "The version was not pushed and is no longer the target", "")
-            self._forget(operation)
+        elif self._decision.state == "off":
+            reason = REASONS[self._decision.reason]
+            fail(operation, self._now, reason.code, reason.message, "There is nothing to rotate.")
         else:
             succeed(operation, self._now, "nothing to do: the identifier in use is the one asked for")
-
-    def _forget(self, operation: OperationRecord) -> None:
-        rotation = self._record.rotation
-        if rotation is not None and rotation.operation_id == operation.operation_id:
-            self._record.rotation = None

@@ -249,11 +249,13 @@ class ProjectReconciler:
             await self._memory.hold(run.record, held, run.decision.plan.digest, run.now)
         self._look_again(run)
         passing = bool(_unknowns(run)) and all(f.passing for f in _unknowns(run))
-        ending = operations.Ending(run.record, run.decision, run.now, acted=run.acted, passing=passing)
+        unseen = isinstance(run.observation.facts.encryption, Unknown)
+        ending = operations.Ending(run.record, run.decision, run.now, acted=run.acted, passing=passing, unseen=unseen)
         for operation in run.open_operations.values():
             ending.of(operation, run.outcome)
             if run.acted and not operation.ended and operation.state == "queued":
                 run.looks.append(SOON_SECONDS)  # it asked for something else: its turn is next
+        ending.forget_what_is_over(run.open_operations)
         _summarise(run)
         await asyncio.gather(*(self.state.save_operation(o) for o in run.stored_operations.values()))
         await self.state.save_project(run.stored)
@@ -266,7 +268,8 @@ class ProjectReconciler:
             asked = max(f.retry_after_seconds or 0.0 for f in passing)
             run.looks.append(retry_delay(run.record.unknown_in_a_row, asked))
         attempt = run.record.attempt
-        if attempt is not None and not attempt.permanent:
+        if attempt is not None and not attempt.permanent and attempt.not_before > run.now:
+            # Once its time has come a try waits for whatever holds it back, and that asks for its own look.
             run.looks.append(max(SOON_SECONDS, (attempt.not_before - run.now).total_seconds()))
 
     def _operation_for(self, run: _Run, target: KeyIdentifier) -> OperationRecord:

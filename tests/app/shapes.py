@@ -101,7 +101,7 @@ class ProjectView(Shape):
 
 
 class DryRun(Shape):
-    dry_run: Literal[True]  # type: ignore[valid-type] - a bool is a literal to the type checker, not to the decoder
+    dry_run: bool
     observed: dict[str, Any]
     plan: Plan
 

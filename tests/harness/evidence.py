@@ -96,16 +96,6 @@ def lease_writes(played: Played, scope: str) -> list[Written]:
     return [w for w in played.tables.journal if w.table == "keystewardScopes" and w.partition == scope and w.key == "lease"]
 
 
-def holder_before(leases: list[Written], number: int) -> Written | None:
-    """The last lease row that was written before the write *number*."""
-    found = None
-    for written in leases:
-        if written.number >= number:
-            break
-        found = written
-    return found
-
-
 def holder_at(leases: list[Written], at: float) -> Written | None:
     """The last lease row that was written by the loop time *at*."""
     found = None

@@ -25,7 +25,7 @@ INVARIANTS: Sequence[Invariant] = (
     exclusion.pushes_only_under_its_lease,
     exclusion.requests_end_within_the_lease,
     exclusion.one_run_at_a_time,
-    exclusion.only_the_holder_writes,
+    exclusion.no_run_writes_over_another,
     exclusion.hinted_runs_are_spaced,
     exclusion.work_is_bounded,
     outcome.atlas_has_the_newest_usable_version,

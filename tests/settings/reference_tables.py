@@ -21,8 +21,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def settings_table() -> str:
-    rows = [(f"`{row.name}`", _default(row), f"`{_cell(row.example)}`", _cell(row.meaning)) for row in SETTINGS]
-    return _table(("name", "default", "a good value", "meaning"), rows)
+    rows = [(f"`{row.name}`", _default(row), f"`{cell(row.example)}`", cell(row.meaning)) for row in SETTINGS]
+    return table(("name", "default", "a good value", "meaning"), rows)
 
 
 def _default(row: Setting[object]) -> str:
@@ -33,21 +33,21 @@ def _default(row: Setting[object]) -> str:
 
 def policy_table(block: str) -> str:
     rows = [
-        (f"`{block}.{name}`", _json(field.default), _cell(field.rule.allowed), _cell(field.rule.meaning))
+        (f"`{block}.{name}`", _json(field.default), cell(field.rule.allowed), cell(field.rule.meaning))
         for name, field in fields_of(block).items()
     ]
-    return _table(("field", "default", "possible", "meaning"), rows)
+    return table(("field", "default", "possible", "meaning"), rows)
 
 
 def _json(value: object) -> str:
     return "none" if value is None else f"`{json.dumps(value)}`"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -60,13 +60,13 @@ def pages() -> dict[Path, dict[str, str]]:
     }
 
 
-def with_tables(text: str, tables: dict[str, str]) -> str:
-    """Put each table between its marks."""
-    for name, table in tables.items():
-        begin, end = f"<!-- table {name}: made by tests/settings/reference_tables.py -->", f"<!-- end of {name} -->"
+def with_tables(text: str, tables: dict[str, str], maker: str = "tests/settings/reference_tables.py") -> str:
+    """Put each table between its marks, which name its *maker*."""
+    for name, rows in tables.items():
+        begin, end = f"<!-- table {name}: made by {maker} -->", f"<!-- end of {name} -->"
         assert (text.count(begin), text.count(end)) == (1, 1), f"the page needs one place for the table {name}"
         before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+        text = f"{before}{begin}\n{rows}\n{end}{rest.partition(end)[2]}"
     return text
 
 

@@ -81,7 +81,7 @@ def test_a_schedule_is_refused(text: str, what: str) -> None:
         pytest.param("0 2 31 2 MON", {1}, True, id="a day that never comes may stand beside one that does"),
     ],
 )
-def test_a_window_opens(text: str, weekdays: set[int], either_day: bool) -> None:  # noqa: FBT001 - a case's column
+def test_a_window_opens(text: str, weekdays: set[int], either_day: bool) -> None:
     start = parse_window_start(text)
     assert (set(start.weekdays), start.either_day) == (weekdays, either_day)
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.harness.evidence import holder_at, holder_before, is_hinted, lease_writes, pushes, writes_to
+from tests.harness.evidence import holder_at, is_hinted, lease_writes, pushes
 from tests.harness.processes import StrikeKind
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from tests.harness.journal import Written
     from tests.harness.player import Played
-    from tests.harness.processes import Run
     from tests.harness.wire import Sent
 
 LEASE_SECONDS = 120.0
@@ -63,15 +62,21 @@ def one_run_at_a_time(played: Played) -> Iterator[str]:
                 latest = sent
 
 
-def only_the_holder_writes(played: Played) -> Iterator[str]:
-    """The record of a project, and operations that a run moves, are written under the lease of that run."""
-    created: dict[str, Run | None] = {}
+def no_run_writes_over_another(played: Played) -> Iterator[str]:
+    """What a run writes rests on what was there: nobody else wrote the row since the run had its lease."""
     leases = {project: lease_writes(played, f"project:{project}") for project in played.world.project_ids}
-    for written in writes_to(played, "keystewardOperations"):
-        if created.setdefault(written.key, written.run) is not written.run or _is_of_message(written):
-            yield from _written_by_another(written, leases[written.partition])
-    for written in writes_to(played, "keystewardRecords"):
-        yield from _written_by_another(written, leases[written.key])
+    last: dict[tuple[str, str], Written] = {}
+    for written in played.tables.journal:
+        if written.table not in {"keystewardRecords", "keystewardOperations"}:
+            continue
+        before = last.get((written.table, written.key))
+        last[written.table, written.key] = written
+        if before is None or before.run is written.run or not _is_of_message(before):
+            continue
+        project = written.key if written.table == "keystewardRecords" else written.partition
+        taken = next((w for w in leases[project] if w.run is written.run), None)
+        if taken is None or taken.number < before.number:
+            yield f"{written.run}: wrote {written.table} ..{written.key[-8:]} over what {before.run} had written since"
 
 
 def hinted_runs_are_spaced(played: Played) -> Iterator[str]:
@@ -111,13 +116,6 @@ def _started(written: Written):  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 def _is_of_message(written: Written) -> bool:
     return written.run is not None and written.run.kind == "message"
-
-
-def _written_by_another(written: Written, leases: list[Written]) -> Iterator[str]:
-    lease = holder_before(leases, written.number)
-    if lease is None or lease.run is not written.run or not lease.values["holder"]:
-        holder = lease.run if lease is not None and lease.values["holder"] else "nobody"
-        yield f"{written.run}: wrote {written.table} {written.key[-8:]} while {holder} had the lease"
 
 
 def _left_at(sent: Sent) -> float:

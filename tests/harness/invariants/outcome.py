@@ -68,12 +68,15 @@ def successes_are_true(played: Played) -> Iterator[str]:
         operation = _operation(written.values)
         if operation["kind"] != "rotate" or operation["state"] != "succeeded":
             continue
+        assert written.world is not None, "looked up at each write of an operation"
+        state = written.world[operation["projectId"]]
+        if state.identifier is None:
+            yield f"{written.run}: called a rotation done where encryption is off"
+            continue
         target = next((s["what"].rpartition(" ")[2] for s in operation["steps"] if "Atlas holds" in s["what"]), None)
         if target is None:
             yield from _had_it_already(played, operation, written.loop_at)
             continue
-        assert written.world is not None, "looked up at each write of an operation"
-        state = written.world[operation["projectId"]]
         if state.identifier != target:
             continue  # somebody else pushed between the look and the write
         behind = [name for name, used in state.clusters.items() if used != target]

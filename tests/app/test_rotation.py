@@ -1,0 +1,264 @@
+"""A rotation from what sets it off to its end, seen in the simulator, and told by operation, view and audit trail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.app.shapes import AuditPage, DryRun, Operation, ProjectList, ProjectView, shaped
+from tests.app.stage import PROJECTS, WHO, App, Project
+from tests.devhost.processes import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.app.conftest import Stories, Story
+
+pytestmark = pytest.mark.host
+
+LONG = 75.0
+"""Seconds until a rotation is over: two looks 15 s apart, and the queue between them."""
+
+
+def the_push(story: Story) -> dict[str, Any]:
+    """The one change that Atlas was asked for, once it was."""
+    pushes = eventually(lambda: story.project.cloud.pushes(story.project.id))
+    assert len(pushes) == 1
+    return pushes[0]
+
+
+def the_end(app: App, story: Story, operation_id: str) -> dict[str, Any]:
+    operation: dict[str, Any] = eventually(
+        lambda: one if (one := app.operation(operation_id))["state"] not in {"queued", "running", "waiting"} else {},
+        LONG,
+    )
+    shaped(operation, Operation)
+    assert (operation["state"], operation["error"]) == ("succeeded", None), operation
+    assert story.project.in_use == story.target
+    assert {c["keyIdentifier"] for c in story.project.cloud.project(story.project.id)["clusters"]} == {story.target}
+    assert len(story.project.cloud.pushes(story.project.id)) == 1, "a rotation is one change"
+    return operation
+
+
+def audited_push(app: App, story: Story) -> dict[str, Any]:
+    records: list[dict[str, Any]] = eventually(
+        lambda: [r for r in app.audit(story.project.id, "pushKeyIdentifier") if r["result"] != "intended"]
+    )
+    assert len(records) == 1
+    return records[0]
+
+
+def test_an_event_leads_to_one_push_that_changes_the_identifier_alone(stories: Stories) -> None:
+    story = stories.by_event
+    push = the_push(story)
+    reads = story.project.cloud.requests(story.project.id, "GET", "/encryptionAtRest")
+    assert any(r["sequence"] < push["sequence"] for r in reads)
+    sent = dict(push["body"]["azureKeyVault"])
+    assert sent.pop("keyIdentifier") == story.target
+    # The simulator made the block; what it holds now differs from what it held in the identifier alone, and it refuses
+    # members that it does not know. None may be missing either.
+    assert set(sent) >= {
+        "enabled",
+        "azureEnvironment",
+        "tenantID",
+        "subscriptionID",
+        "resourceGroupName",
+        "keyVaultName",
+    }
+    assert "valid" not in sent
+    assert "secret" not in sent
+    assert set(push["body"]) == {"azureKeyVault"}
+
+
+def test_a_rotation_by_event_is_followed_to_its_end_and_the_trail_says_why(app: App, stories: Stories) -> None:
+    story = stories.by_event
+    the_push(story)
+    record = audited_push(app, story)
+    assert (record["who"], record["reason"], record["result"]) == ("keysteward", "newerVersionAvailable", "done")
+    assert (record["before"], record["after"]) == (story.project.first, story.target)
+    assert record["scope"] == f"project:{story.project.id}"
+    operation = the_end(app, story, record["operationId"])
+    told = [step["what"] for step in operation["steps"]]
+    assert f"pushing {story.target}" in told
+    assert any("one has settled" in one for one in told)
+    assert any("two has settled" in one for one in told)
+    assert told[-1].startswith("rotation completed")
+    assert [step["at"] for step in operation["steps"]] == sorted(step["at"] for step in operation["steps"])
+    completed = app.audit(story.project.id, "rotationCompleted")
+    assert [one["operationId"] for one in completed] == [record["operationId"]]
+    summary = app.summary(story.project.id)
+    assert summary["rotation"]["state"] == "current"
+    assert summary["currentVersion"] == summary["newestVersion"] == story.target.rpartition("/")[2]
+
+
+def test_a_lost_event_is_repaired_by_the_timer(app: App, stories: Stories) -> None:
+    assert stories.lost_before_the_timer, "the lost event must not have been delivered"
+    story = stories.by_timer
+    the_push(story)
+    record = audited_push(app, story)
+    assert record["who"] == "keysteward"
+    the_end(app, story, record["operationId"])
+
+
+def test_a_rotation_by_hand_names_its_caller_and_the_reason(app: App, stories: Stories) -> None:
+    story = stories.by_hand
+    assert story.ordered.status == 202
+    ordered = story.ordered.json()
+    shaped(ordered, Operation)
+    assert ordered["kind"] == "rotate"
+    assert ordered["projectId"] == story.project.id
+    assert story.ordered.headers["location"] == f"/api/operations/{ordered['operationId']}"
+    assert app.call("GET", story.ordered.headers["location"]).status == 200
+    record = audited_push(app, story)
+    assert record["who"] == WHO
+    assert record["reason"] == "the key was seen by a stranger"
+    assert record["operationId"] == ordered["operationId"]
+    the_end(app, story, ordered["operationId"])
+
+
+def test_before_the_first_run_every_project_of_the_settings_is_listed_with_nulls(stories: Stories) -> None:
+    body = shaped(stories.before.json(), ProjectList)
+    assert [one.project_id for one in body.projects] == list(PROJECTS)
+    for one in body.projects:
+        assert (one.name, one.vault, one.key, one.current_version, one.newest_version) == (None,) * 5
+        assert (one.clusters.encrypted, one.clusters.paused, one.hold, one.observed_at) == (None,) * 4
+        assert one.rotation.state == "unknown"
+
+
+def test_a_fresh_look_shows_facts_checks_and_the_plan_and_changes_nothing(app: App, project: Project) -> None:
+    target = project.new_version(event=False)
+    answer = app.call("GET", f"/api/projects/{project.id}")
+    assert answer.status == 200
+    view = shaped(answer.json(), ProjectView)
+    assert [(a.kind, a.detail["to"], a.reason) for a in view.plan.actions] == [
+        ("pushKeyIdentifier", target, "newerVersionAvailable")
+    ]
+    assert view.checks[0].check == "encryptionIsRead"
+    assert {one.answer for one in view.checks} == {"yes"}
+    assert view.observed["encryption"]["keyIdentifier"] == project.first
+    assert {c["name"] for c in view.observed["clusters"]} == {"one", "two"}
+    assert project.cloud.pushes(project.id) == []
+
+
+@pytest.mark.parametrize(
+    ("order", "planned"),
+    [("rotate", {"reason": "to see", "dryRun": True}), ("reconcile", {"dryRun": True})],
+    ids=["of a rotation", "of a reconcile"],
+)
+def test_a_dry_run_shows_the_plan_and_touches_nothing(
+    app: App, project: Project, order: str, planned: dict[str, object]
+) -> None:
+    target = project.new_version(event=False)
+    answer = app.call("POST", f"/api/projects/{project.id}/{order}", planned)
+    assert answer.status == 200
+    body = shaped(answer.json(), DryRun)
+    assert body.dry_run is True
+    assert [a.detail["to"] for a in body.plan.actions] == [target]
+    assert app.audit(project.id) == []
+    assert project.cloud.pushes(project.id) == []
+
+
+def test_under_the_dry_run_setting_an_acting_call_answers_as_with_dry_run(dry_running: App, project: Project) -> None:
+    target = project.new_version(event=False)
+    answer = dry_running.call("POST", f"/api/projects/{project.id}/rotate", {"reason": "in earnest"})
+    assert answer.status == 200
+    assert shaped(answer.json(), DryRun).plan.actions[0].detail["to"] == target
+    dry_running.run_timer()
+    eventually(lambda: dry_running.summary(project.id)["observedAt"])
+    assert dry_running.summary(project.id)["rotation"] == {"state": "due", "reason": "dryRun"}
+    assert project.cloud.pushes(project.id) == []
+
+
+Case = tuple[int, str]
+REFUSED: dict[str, Callable[[Project], tuple[object, Case]]] = {
+    "an older version": lambda p: (
+        p.new_version(event=False, createdAt="2026-01-01T00:00:00Z"),
+        (422, "requestedVersionNotNewer"),
+    ),
+    "a disabled version": lambda p: (p.new_version(event=False, enabled=False), (422, "requestedVersionUnusable")),
+    "a version that ends in a day": lambda p: (
+        p.new_version(event=False, expiresInDays=1),
+        (422, "requestedVersionUnusable"),
+    ),
+    "an elliptic curve": lambda p: (p.new_version(event=False, kty="EC"), (422, "requestedVersionUnusable")),
+    "a version that does not exist": lambda p: (p.first[:-32] + "0" * 32, (422, "requestedVersionNotNewer")),
+    "another key of the vault": lambda p: (p.new_version(event=False, key="other"), (422, "requestedVersionNotNewer")),
+    "another vault": lambda p: (p.first.replace(p.vault, "kv-elsewhere"), (422, "requestedVersionNotNewer")),
+    "an identifier without a version": lambda p: (p.first[:-33], (400, "keyIdentifierMalformed")),
+    "another host": lambda p: (p.first.replace("vault.azure.net", "example.com"), (400, "keyIdentifierMalformed")),
+    "no URL": lambda _: ("latest", (400, "keyIdentifierMalformed")),
+    "a number": lambda _: (7, (400, "bodyMalformed")),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_rotation_is_refused_at_once_to(app: App, refused_on: Project, what: str) -> None:
+    identifier, (status, code) = REFUSED[what](refused_on)
+    answer = app.call(
+        "POST", f"/api/projects/{refused_on.id}/rotate", {"keyIdentifier": identifier, "reason": "why not"}
+    )
+    assert (answer.status, answer.json()["code"]) == (status, code), answer.body
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert refused_on.cloud.pushes(refused_on.id) == []
+
+
+@pytest.fixture(scope="module")
+def refused_on(next_project: Callable[[], Project]) -> Project:
+    return next_project()
+
+
+def test_a_rotation_with_nothing_to_do_ends_while_the_caller_waits(app: App, project: Project) -> None:
+    answer = app.call("POST", f"/api/projects/{project.id}/rotate?wait=25", {"reason": "just in case"})
+    assert answer.status == 200, answer.body
+    operation = shaped(answer.json(), Operation)
+    assert (operation.state, operation.error) == ("succeeded", None)
+    assert "nothing to do" in operation.steps[-1].what
+    assert project.cloud.pushes(project.id) == []
+
+
+def test_a_reconcile_by_hand_ends_while_the_caller_waits(app: App, project: Project) -> None:
+    answer = app.call("POST", f"/api/projects/{project.id}/reconcile?wait=25", {})
+    assert answer.status == 200, answer.body
+    operation = shaped(answer.json(), Operation)
+    assert (operation.kind, operation.state) == ("reconcile", "succeeded")
+    assert app.summary(project.id)["currentVersion"] == project.first.rpartition("/")[2]
+
+
+def test_what_holds_a_project_back_is_told_by_operation_list_and_trail(app: App, project: Project) -> None:
+    project.cloud.ask("PATCH", f"/vaults/{project.vault}", {"posture": "rbac"})
+    answer = app.call("POST", f"/api/projects/{project.id}/reconcile?wait=25", {})
+    assert answer.status == 200, answer.body
+    operation = shaped(answer.json(), Operation)
+    assert operation.state == "held"
+    assert operation.error is not None
+    assert operation.error.code == "keyVersionsUnknown"
+    listed = shaped({"projects": [app.summary(project.id)]}, ProjectList).projects[0]
+    assert listed.hold is not None
+    assert (listed.hold.code, listed.rotation.state) == ("keyVersionsUnknown", "unknown")
+    page = shaped(app.call("GET", f"/api/audit?project={project.id}").json(), AuditPage)
+    assert [(one.what, one.reason, one.result) for one in page.records] == [
+        ("refusedToAct", "keyVersionsUnknown", "held")
+    ]
+
+
+def test_a_version_that_must_not_be_taken_is_explained_and_not_pushed(app: App, project: Project) -> None:
+    bad = project.new_version(event=True, expiresInDays=20 / 24)
+    eventually(lambda: app.summary(project.id)["newestVersion"] == bad.rpartition("/")[2])
+    view = shaped(app.call("GET", f"/api/projects/{project.id}").json(), ProjectView)
+    last = view.checks[-1]
+    assert (last.check, last.answer) == ("newerUsableVersionExists", "no")
+    assert "less than 72 h away" in last.evidence
+    assert view.plan.actions == []
+    assert app.summary(project.id)["rotation"] == {"state": "current", "reason": "newestUsableInUse"}
+    assert project.cloud.pushes(project.id) == []
+
+
+def test_an_event_of_a_key_that_no_project_uses_costs_no_look(app: App, project: Project) -> None:
+    looks = len(project.cloud.requests(project.id))
+    project.new_version(event=True, key="unrelated")
+    # Messages of one queue are taken in order: once the second event has had its effect, the first has had its own.
+    project.new_version(event=True)
+    eventually(lambda: project.cloud.pushes(project.id))
+    reads = [r for r in project.cloud.requests(project.id)[looks:] if r["route"].endswith("/ipAddresses")]
+    assert len(reads) == 1, "one look, for the key in use"

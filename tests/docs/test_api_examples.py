@@ -1,0 +1,182 @@
+"""The examples of the API page have the shape of what the code really answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from functions.http import problem
+from functions.projects import ReconcileBody, RotateBody
+from keysteward.api import Api, operation_view
+from keysteward.health import HealthCheck, report
+from keysteward.observe.project import Observation, Permit
+from keysteward.problem_codes import PROBLEM_CODES
+from keysteward.reasons import hold
+from keysteward.store.audit import Audit
+from keysteward.store.records import (
+    AuditRecord,
+    HoldRecord,
+    OperationRecord,
+    OutcomeRecord,
+    ProjectRecord,
+    StepRecord,
+)
+from keysteward.store.state import State, Stored, new_operation_id
+from keysteward.vocabulary import NodeAddresses
+from tests.builders import NOW, facts
+from tests.docs.sources import page
+from tests.harness.storage_model import ModelQueue, ModelTables
+from tests.settings.builders import PROJECT, settings
+
+
+def _now() -> datetime:
+    return NOW
+
+
+def _hex(count: int) -> str:
+    return "0" * 2 * count
+
+
+class _Clock:
+    """The time stands still."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here waits")
+
+
+class _Observer:
+    """Sees a project whose key has a newer, usable version."""
+
+    async def observe(self, project_id: str, permit: Permit, *, look_at_alert: bool) -> Observation:
+        return Observation(facts(addresses=(NodeAddresses("payments", ("20.1.2.3",), ()),)), {})
+
+
+@dataclass
+class _World:
+    """The API over a storage model with a project, an operation and an audit record in it."""
+
+    tables: ModelTables = field(default_factory=lambda: ModelTables(_now))
+    operation: OperationRecord = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state, self.audit = State(self.tables), Audit(self.tables, _hex)
+        parts: Any = (settings(), _Observer(), self.state, self.audit, ModelQueue(_now), _Clock(), _hex)
+        self.api = Api(*parts)
+
+    async def fill(self) -> None:
+        held = hold("keyVersionsUnknown", "ForbiddenByFirewall")
+        record = ProjectRecord(
+            project_id=PROJECT,
+            name="payments-prod",
+            observed_at=NOW,
+            vault="kv-acme-cmk",
+            key="atlas-cmk",
+            current_version="1" * 32,
+            newest_version="2" * 32,
+            clusters_encrypted=3,
+            clusters_paused=0,
+            hold=HoldRecord(**held.data, since=NOW),
+            last_outcome=OutcomeRecord(at=NOW, result="nothingToDo", reason="newestInUse"),
+        )
+        self.operation = OperationRecord(
+            operation_id=new_operation_id(PROJECT, NOW, _hex),
+            kind="rotate",
+            project_id=PROJECT,
+            vault="kv-acme-cmk",
+            state="succeeded",
+            who="keysteward",
+            reason="newerVersionAvailable",
+            created_at=NOW,
+            steps=[StepRecord(at=NOW, what="ledger has settled", result="ok")],
+        )
+        done = AuditRecord(
+            at=NOW,
+            who="keysteward",
+            what="rotationCompleted",
+            scope=f"project:{PROJECT}",
+            reason="rotationCompleted",
+            result="done",
+            before="a",
+            after="b",
+            operation_id=self.operation.operation_id,
+            evidence="settled",
+            digest="3602b64ab9be",
+        )
+        await self.state.save_project(Stored(record))
+        await self.state.save_operation(Stored(self.operation))
+        await self.audit.add(done)
+
+
+def _example(name: str) -> Any:
+    found = re.findall(rf"<!-- example {name} -->\n```json\n(.*?)```", page("api.md"), re.DOTALL)
+    assert len(found) == 1, f"the page has one example {name}"
+    return json.loads(found[0])
+
+
+def _differences(shown: Any, real: Any, at: str = "$") -> list[str]:
+    """Where an example and an answer differ in members or types; null matches anything."""
+    if shown is None or real is None:
+        return []
+    if isinstance(shown, dict) and isinstance(real, dict):
+        odd = [f"{at}.{name}" for name in shown.keys() ^ real.keys()]
+        both = [d for name in shown.keys() & real.keys() for d in _differences(shown[name], real[name], f"{at}.{name}")]
+        return sorted(odd) + both
+    if isinstance(shown, list) and isinstance(real, list):
+        return [d for one in shown if real for d in _differences(one, real[0], f"{at}[]")]
+    return [] if type(shown) is type(real) else [f"{at}: {type(shown).__name__} is not {type(real).__name__}"]
+
+
+async def _answer(name: str) -> Any:
+    world = _World()
+    await world.fill()
+    match name:
+        case "health":
+            return report([HealthCheck("settings", "pass", "every setting is good")])[1]
+        case "projects":
+            return await world.api.projects()
+        case "project":
+            return await world.api.project(PROJECT)
+        case "operation":
+            return operation_view(await world.api.operation(world.operation.operation_id))
+        case "audit":
+            return await world.api.audit_page(None, None, None, 50, None)
+        case _:
+            return json.loads(problem(PROBLEM_CODES["projectNotFound"], "..").get_body())
+
+
+@pytest.mark.parametrize("name", ["health", "projects", "project", "operation", "audit", "problem"])
+async def test_an_example_has_the_shape_of_the_answer(name: str) -> None:
+    real = json.loads(msgspec.json.encode(await _answer(name)))
+    assert _differences(_example(name), real) == []
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rotate", RotateBody), ("reconcile", ReconcileBody)])
+def test_an_example_of_a_request_is_taken_and_names_every_member(name: str, kind: type[msgspec.Struct]) -> None:
+    body = _example(f"{name} request")
+    msgspec.convert(body, kind)
+    assert sorted(body) == sorted(f.encode_name for f in msgspec.structs.fields(kind))
+
+
+async def test_a_dry_run_has_the_shapes_that_the_page_says() -> None:
+    world = _World()
+    real: Any = await world.api.reconcile(PROJECT, "key:00000000", dry_run=True)
+    example = _example("project")
+    shown = {"dryRun": True, "observed": example["observed"], "plan": example["plan"]}
+    assert _differences(shown, json.loads(json.dumps(real))) == []
+
+
+def test_a_difference_would_be_seen() -> None:
+    assert _differences({"a": 1}, {"a": "1"}) == ["$.a: int is not str"]
+    assert _differences({"a": [{"b": 1}]}, {"a": [{}], "c": 1}) == ["$.c", "$.a[].b"]
