@@ -6,6 +6,7 @@ Orders are written down as operations and asked for by a message; a reconcile ca
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from keysteward.facts import EncryptionAtRest, KeyVersions, ProjectFacts, Unknow
 from keysteward.messages import ReconcileMessage, encode
 from keysteward.observe.project import NoPermitNeeded, ProjectObserver
 from keysteward.plan import Plan
+from keysteward.reconcile.project import attempt_of, request_of
 from keysteward.settings import Settings
 from keysteward.store.audit import Audit
 from keysteward.store.ports import WorkQueue
@@ -54,8 +56,7 @@ class Api:
     async def project(self, project_id: str) -> Json:
         """Observe a project afresh, and say what a reconcile would do now and why."""
         self._must_be_ours(project_id)
-        record = (await self.state.project(project_id)).record
-        facts, decision = await self._look(project_id)
+        facts, decision, record = await self._look(project_id)
         return {
             "projectId": project_id,
             "observed": _observed(facts),
@@ -70,7 +71,7 @@ class Api:
         """Order a rotation; with *dry_run* (or ``KEYSTEWARD_DRY_RUN``) say what would be done."""
         self._must_be_ours(project_id)
         wanted = _identifier(identifier)
-        facts, decision = await self._look(project_id, RotateRequest("", wanted))
+        facts, decision, _ = await self._look(project_id, RotateRequest("", wanted))
         refused = next((h for h in decision.plan.held if h.code in REFUSED_REQUESTS), None)
         if refused is not None:
             raise RequestError(refused.code, f"{refused.message} {refused.evidence}. {refused.remedy}")
@@ -84,7 +85,7 @@ class Api:
         """Order a reconcile; with *dry_run* say what it would do."""
         self._must_be_ours(project_id)
         if dry_run or self.settings.dry_run:
-            facts, decision = await self._look(project_id)
+            facts, decision, _ = await self._look(project_id)
             return _dry_run(facts, decision.plan)
         return await self._order("reconcile", project_id, "an operator asked for a reconcile", who, None)
 
@@ -123,10 +124,19 @@ class Api:
 
     async def _look(
         self, project_id: str, request: RotateRequest | None = None
-    ) -> tuple[ProjectFacts, RotationDecision]:
-        observation = await self.observer.observe(project_id, NoPermitNeeded(), look_at_alert=False)
+    ) -> tuple[ProjectFacts, RotationDecision, ProjectRecord]:
+        """Decide as a reconcile would now: with what is remembered, and with the order that is next in line."""
+        stored, found, observation = await asyncio.gather(
+            self.state.project(project_id),
+            self.state.open_operations(project_id),
+            self.observer.observe(project_id, NoPermitNeeded(), look_at_alert=False),
+        )
+        record = stored.record
+        wanted = request or request_of(record, [operation.record for operation in found])
         policy = self.settings.policy.project(project_id).rotation
-        return observation.facts, decide_rotation(RotationInput(observation.facts, policy, self.clock.now(), request))
+        attempt = attempt_of(record.attempt)
+        given = RotationInput(observation.facts, policy, self.clock.now(), wanted, attempt)
+        return observation.facts, decide_rotation(given), record
 
     async def _order(
         self, kind: Literal["rotate", "reconcile"], project_id: str, reason: str, who: str, identifier: str | None

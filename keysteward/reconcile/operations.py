@@ -57,7 +57,7 @@ def fail(operation: OperationRecord, at: datetime, code: str, message: str, evid
 
 def problem_of(code: str, message: str, evidence: str, remedy: str) -> dict[str, Any]:
     """Build the problem (RFC 9457) that an operation carries."""
-    detail = " ".join(part for part in (evidence, remedy) if part)
+    detail = " ".join(f"{part.rstrip('.')}." for part in (evidence, remedy) if part)
     return {"type": "about:blank", "title": message, "status": 409, "detail": detail, "code": code}
 
 

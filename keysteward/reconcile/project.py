@@ -117,9 +117,9 @@ class ProjectReconciler:
         by_id = {operation.record.operation_id: operation for operation in found}
         operations_by_id = {name: operation.record for name, operation in by_id.items()}
         await self._under_way.recall(record, observation.facts, operations_by_id, now)
-        request = _request(record, list(operations_by_id.values()))
+        request = request_of(record, list(operations_by_id.values()))
         policy = self.policy.project(project_id).rotation
-        given = RotationInput(observation.facts, policy, now, request, _attempt(record.attempt))
+        given = RotationInput(observation.facts, policy, now, request, attempt_of(record.attempt))
         decision = decide_rotation(given)
         _drop_attempt_of_another_target(record, decision, observation)
         return _Run(stored, by_id, request, observation, decision, now, lease)
@@ -327,7 +327,7 @@ def _intent(run: _Run, operation: OperationRecord, rotation: RotationRecord) -> 
     )
 
 
-def _request(record: ProjectRecord, found: list[OperationRecord]) -> RotateRequest | None:
+def request_of(record: ProjectRecord, found: list[OperationRecord]) -> RotateRequest | None:
     """The oldest rotation that an operator asked for and that is not followed already."""
     followed = record.rotation.operation_id if record.rotation and record.rotation.state == "following" else None
     for operation in found:
@@ -341,7 +341,8 @@ def _request(record: ProjectRecord, found: list[OperationRecord]) -> RotateReque
     return None
 
 
-def _attempt(record: AttemptRecord | None) -> Attempt | None:
+def attempt_of(record: AttemptRecord | None) -> Attempt | None:
+    """Turn what is remembered of a push that did not go through into what the decision looks at."""
     if record is None:
         return None
     return Attempt(record.target, record.code, record.at, record.not_before, record.permanent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.harness.processes import Run, current_run
 from tests.harness.storage_model import ModelQueue, ModelTables
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from keysteward.store.ports import Value
+    from keysteward.store.ports import Page, Row, Value
     from tests.harness.storage_model import Gate
 
 
 LOOKED_UP = frozenset({"keystewardOperations", "keystewardAudit"})
+FENCED = frozenset({"keystewardRecords", "keystewardOperations"})
+"""Tables whose rows several runs write one after the other."""
 
 type Snapshot = Mapping[str, ProjectState]
 
@@ -41,6 +43,8 @@ class Written:
     partition: str
     key: str
     values: Mapping[str, Value]
+    unread: Written | None
+    """The write of another run that stood there, if this run had not read it: what is lost now."""
     world: Snapshot | None
     """How the world stood, for the tables where that matters."""
 
@@ -55,15 +59,50 @@ class JournalledTables(ModelTables):
         self.look_up: Callable[[], Snapshot] = dict
         self._loop_time = loop_time
         self.journal: list[Written] = []
+        self._last: dict[tuple[str, str, str], Written] = {}
+        self._etags: dict[tuple[str, str, str], str] = {}
+
+    async def get(self, table: str, partition: str, key: str) -> Row | None:
+        row = await super().get(table, partition, key)
+        self._note_read(table, row)
+        return row
+
+    async def query(self, table: str, partition: str, **options: Any) -> Page:
+        page = await super().query(table, partition, **options)
+        for row in page.rows:
+            self._note_read(table, row)
+        return page
+
+    def _note_read(self, table: str, row: Row | None) -> None:
+        run = current_run.get()
+        if row is not None and run is not None and table in FENCED:
+            run.read[table, row.partition, row.key] = row.etag
+
+    def _unread(self, place: tuple[str, str, str], run: Run | None) -> Written | None:
+        before = self._last.get(place)
+        if before is None or run is None or before.run is run or place[0] not in FENCED:
+            return None
+        return before if run.read.get(place) != self._etags[place] else None
 
     def _put(self, table: str, partition: str, key: str, values: dict[str, Value]) -> str:
-        run = current_run.get()
-        number = len(self.journal)
+        run, place = current_run.get(), (table, partition, key)
         world = self.look_up() if table in LOOKED_UP else None
-        self.journal.append(
-            Written(number, self._now(), self._loop_time(), run, table, partition, key, values, world)
+        written = Written(
+            len(self.journal),
+            self._now(),
+            self._loop_time(),
+            run,
+            table,
+            partition,
+            key,
+            values,
+            self._unread(place, run),
+            world,
         )
-        return super()._put(table, partition, key, values)
+        self.journal.append(written)
+        etag = super()._put(table, partition, key, values)
+        self._last[place], self._etags[place] = written, etag
+        return etag
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,8 @@ class Run:
     struck: list[StrikeKind] = field(default_factory=list)
     frozen: list[tuple[float, float]] = field(default_factory=list)
     """Times in which this run stood still."""
+    read: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """The etag of each row that this run has read."""
 
     def __str__(self) -> str:
         return f"run {self.number} ({self.process}, {self.kind})"

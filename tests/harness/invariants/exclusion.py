@@ -63,20 +63,10 @@ def one_run_at_a_time(played: Played) -> Iterator[str]:
 
 
 def no_run_writes_over_another(played: Played) -> Iterator[str]:
-    """What a run writes rests on what was there: nobody else wrote the row since the run had its lease."""
-    leases = {project: lease_writes(played, f"project:{project}") for project in played.world.project_ids}
-    last: dict[tuple[str, str], Written] = {}
+    """Records and operations are written over only by a run that has read what stands there."""
     for written in played.tables.journal:
-        if written.table not in {"keystewardRecords", "keystewardOperations"}:
-            continue
-        before = last.get((written.table, written.key))
-        last[written.table, written.key] = written
-        if before is None or before.run is written.run or not _is_of_message(before):
-            continue
-        project = written.key if written.table == "keystewardRecords" else written.partition
-        taken = next((w for w in leases[project] if w.run is written.run), None)
-        if taken is None or taken.number < before.number:
-            yield f"{written.run}: wrote {written.table} ..{written.key[-8:]} over what {before.run} had written since"
+        if written.unread is not None:
+            yield f"{written.run}: wrote {written.table} over what {written.unread.run} had written, without reading it"
 
 
 def hinted_runs_are_spaced(played: Played) -> Iterator[str]:
@@ -112,10 +102,6 @@ def work_is_bounded(played: Played) -> Iterator[str]:
 
 def _started(written: Written):  # type: ignore[no-untyped-def]  # noqa: ANN202
     return written.values["startedAt"]
-
-
-def _is_of_message(written: Written) -> bool:
-    return written.run is not None and written.run.kind == "message"
 
 
 def _left_at(sent: Sent) -> float:
