@@ -29,6 +29,7 @@ from simulator.wire import Request, Response
 
 ROOT = Path(__file__).resolve().parent.parent
 BARE_APP = Path(__file__).resolve().parent / "bare_app"
+DEEP_QUEUE = Path(__file__).resolve().parent / "deep_queue.cjs"
 SEED = 20260901
 EVENTS = "/runtime/webhooks/eventgrid?functionName="
 TRIES_SECONDS = 0.02
@@ -100,9 +101,9 @@ class Stack:
 
 
 @contextlib.asynccontextmanager
-async def azurite() -> AsyncIterator[Azurite]:
-    """Run Azurite until the block ends."""
-    started = await asyncio.to_thread(start_azurite)
+async def azurite(*, deep_queue: bool = False) -> AsyncIterator[Azurite]:
+    """Run Azurite until the block ends; with *deep_queue* so that thousands of messages do not slow each call."""
+    started = await asyncio.to_thread(start_azurite, preloads=(DEEP_QUEUE,) if deep_queue else ())
     try:
         yield started
     finally:
@@ -111,13 +112,13 @@ async def azurite() -> AsyncIterator[Azurite]:
 
 @contextlib.asynccontextmanager
 async def app_stack(
-    projects: int, latencies: LatencyTable, *, clusters: int = 3, tapped: bool = False
+    projects: int, latencies: LatencyTable, *, clusters: int = 3, tapped: bool = False, deep_queue: bool = False
 ) -> AsyncIterator[Stack]:
     """Run the app with so many projects until the block ends, each of them reconciled once."""
     cloud = Cloud(SimulatedClock.flowing(), SEED, latencies)
     members = populate(cloud, projects, clusters)
     async with contextlib.AsyncExitStack() as parts:
-        storage = (await parts.enter_async_context(azurite())).connection_string
+        storage = (await parts.enter_async_context(azurite(deep_queue=deep_queue))).connection_string
         tap = await parts.enter_async_context(StorageTap.before(storage)) if tapped else None
         server = await parts.enter_async_context(running(cloud))
         settings = {

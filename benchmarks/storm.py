@@ -67,7 +67,7 @@ class Storm:
 
 async def measure(hints: int = HINTS) -> Figure:
     """Send the storm, wait until all is quiet, and count."""
-    async with app_stack(PROJECTS, REALISTIC, clusters=0) as stack:
+    async with app_stack(PROJECTS, REALISTIC, clusters=0, deep_queue=True) as stack:
         stack.cloud.event_grid.subscribe()
         return figure_of(await _storm(stack, hints))
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -72,14 +73,21 @@ class Azurite:
         self.stop()
 
 
-def start_azurite(blob: int = 0, queue: int = 0, table: int = 0) -> Azurite:
+def start_azurite(blob: int = 0, queue: int = 0, table: int = 0, *, preloads: Sequence[Path] = ()) -> Azurite:
     """
     Start Azurite on the ports given (0: any free one) of 127.0.0.1, and wait until it accepts calls.
+
+    Args:
+        blob: port of the blob service.
+        queue: port of the queue service.
+        table: port of the table service.
+        preloads: further scripts that Node.js loads before Azurite.
 
     Raises:
         AzuriteError: it is not installed, a port is taken, or it said nothing in 30 s.
     """
-    program = (node_command(), "--require", str(_SUPERVISOR), str(_script()))
+    required = [part for script in (_SUPERVISOR, *preloads) for part in ("--require", str(script))]
+    program = (node_command(), *required, str(_script()))
     ports = ("--blobPort", str(blob), "--queuePort", str(queue), "--tablePort", str(table))
     folder = tempfile.TemporaryDirectory(prefix="azurite-")
     process = subprocess.Popen(  # noqa: S603 - our own program and arguments

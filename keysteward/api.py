@@ -7,6 +7,7 @@ Orders are written down as operations and asked for by a message; a reconcile ca
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,9 @@ from keysteward.vocabulary import PROJECT_ID, VAULT_NAME, InvalidNameError, KeyI
 
 NOT_OBSERVED = {"state": "unknown", "reason": "notObserved"}
 POLL_SECONDS = 0.25
+AUDIT_CURSOR = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
+_BEHIND = "!"
+"""Makes of a key a text that sorts behind it and before every other one: the trail's keys are of one length."""
 REFUSED_REQUESTS = frozenset({"requestedVersionUnusable", "requestedVersionNotNewer"})
 
 type Json = dict[str, Any]
@@ -109,11 +113,18 @@ class Api:
     async def audit_page(
         self, project: str | None, vault: str | None, since: datetime | None, limit: int, cursor: str | None
     ) -> Json:
-        """Read the audit trail, newest first."""
-        records, next_cursor = await self.audit.read(
-            scope=_audit_scope(project, vault), since=since, limit=limit, cursor=cursor
+        """Read the audit trail, newest first; *cursor* is the ``nextCursor`` of the page before, already checked."""
+        records, read_on = await self.audit.read(
+            scope=_audit_scope(project, vault),
+            since=since,
+            limit=limit,
+            cursor=f"{cursor}{_BEHIND}" if cursor is not None else None,
         )
-        return {"records": [_audit_view(record) for record in records], "nextCursor": next_cursor}
+        # The place where a table is read on begins with a key and need not be one. The key alone can be carried in a
+        # URL and be checked when it comes back.
+        found = AUDIT_CURSOR.match(read_on) if read_on is not None else None
+        assert (found is None) == (read_on is None), "a trail that goes on begins with one of its keys"
+        return {"records": [_audit_view(record) for record in records], "nextCursor": found[0] if found else None}
 
     def _must_be_ours(self, project_id: str) -> None:
         if not PROJECT_ID.fullmatch(project_id):

@@ -30,10 +30,13 @@ def hint_of(event_type: object, data: object) -> VaultHint | None:
     Raises:
         InvalidNameError: an event of ours without a vault or key that Key Vault allows.
     """
+    # The type may be any JSON value: a list, which no set can be asked for, would fail the whole delivery for ever.
+    if not isinstance(event_type, str):
+        return None
     if event_type in KEY_EVENTS:
-        return _key_hint(str(event_type), _members(data))
+        return _key_hint(event_type, _members(data))
     if event_type in VAULT_EVENTS:
-        return _vault_hint(str(event_type), _members(data))
+        return _vault_hint(event_type, _members(data))
     return None
 
 

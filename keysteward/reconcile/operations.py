@@ -65,7 +65,8 @@ class Ending:
     """
     How the open operations of a project stand at the end of a run. Changes operations and the record's rotation.
 
-    ``unseen``: the run could not see what Atlas holds, so what became of an earlier push stays open.
+    ``unseen``: the run could not see what Atlas holds, so what became of an earlier push stays open. ``request_id``:
+    the operator's rotation that the decision was made for; it says nothing about any other rotation.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Ending:
         acted: bool,
         passing: bool,
         unseen: bool,
+        request_id: str | None,
     ) -> None:
         self._record = record
         self._decision = decision
@@ -84,6 +86,7 @@ class Ending:
         self._acted = acted
         self._passing = passing
         self._unseen = unseen
+        self._request_id = request_id
 
     def of(self, operation: OperationRecord, outcome: str) -> None:
         """End or move one operation, as far as this run can say."""
@@ -91,8 +94,13 @@ class Ending:
             return
         if operation.kind == "reconcile":
             self._of_reconcile(operation, outcome)
-        elif not self._goes_on(operation):
+        elif self._was_decided(operation) and not self._goes_on(operation):
             self._of_rotate(operation)
+
+    def _was_decided(self, operation: OperationRecord) -> bool:
+        if self._request_id is not None:
+            return operation.operation_id == self._request_id
+        return operation.who == APP
 
     def _goes_on(self, operation: OperationRecord) -> bool:
         rotation = self._record.rotation
@@ -129,11 +137,12 @@ class Ending:
 
     def _nothing_to_do(self, operation: OperationRecord) -> None:
         rotation = self._record.rotation
-        if rotation is not None and rotation.state == "following":
+        if operation.who == APP:
+            # Cut short before it could be ended: another rotation is followed by now, or none is needed.
+            fail(operation, self._now, "superseded", "The version was not pushed and is no longer the target", "")
+        elif rotation is not None and rotation.state == "following":
             move(operation, "waiting")
             add_step(operation, self._now, "waits for the rotation that is under way")
-        elif operation.who == APP:
-            fail(operation, self._now, "superseded", "The version was not pushed and is no longer the target", "")
         elif self._decision.state == "off":
             reason = REASONS[self._decision.reason]
             fail(operation, self._now, reason.code, reason.message, "There is nothing to rotate.")

@@ -249,13 +249,20 @@ class ProjectReconciler:
             await self._memory.hold(run.record, held, run.decision.plan.digest, run.now)
         self._look_again(run)
         passing = bool(_unknowns(run)) and all(f.passing for f in _unknowns(run))
-        unseen = isinstance(run.observation.facts.encryption, Unknown)
-        ending = operations.Ending(run.record, run.decision, run.now, acted=run.acted, passing=passing, unseen=unseen)
+        ending = operations.Ending(
+            run.record,
+            run.decision,
+            run.now,
+            acted=run.acted,
+            passing=passing,
+            unseen=isinstance(run.observation.facts.encryption, Unknown),
+            request_id=run.request.operation_id if run.request is not None else None,
+        )
         for operation in run.open_operations.values():
             ending.of(operation, run.outcome)
-            if run.acted and not operation.ended and operation.state == "queued":
-                run.looks.append(SOON_SECONDS)  # it asked for something else: its turn is next
         ending.forget_what_is_over(run.open_operations)
+        if _another_has_its_turn(run):
+            run.looks.append(SOON_SECONDS)
         _summarise(run)
         await asyncio.gather(*(self.state.save_operation(o) for o in run.stored_operations.values()))
         await self.state.save_project(run.stored)
@@ -346,6 +353,14 @@ def attempt_of(record: AttemptRecord | None) -> Attempt | None:
     if record is None:
         return None
     return Attempt(record.target, record.code, record.at, record.not_before, record.permanent)
+
+
+def _another_has_its_turn(run: _Run) -> bool:
+    """Whether an operator's rotation waits that the next run will decide about: this run was about another."""
+    if run.request is None or not (run.acted or run.open_operations[run.request.operation_id].ended):
+        return False
+    following = request_of(run.record, [o for o in run.open_operations.values() if not o.ended])
+    return following is not None and following.operation_id != run.request.operation_id
 
 
 def _drop_attempt_of_another_target(record: ProjectRecord, decision: RotationDecision, seen: Observation) -> None:

@@ -21,7 +21,19 @@ import httpx
 import pytest
 
 from devhost.azurite import start_azurite
-from tests.app.stage import AZURE_SECRET, CLIENT_ID, CLIENT_SECRET, FUNCTION_KEY, PROJECTS, Account, App, Cloud, Project
+from tests.app.stage import (
+    AZURE_SECRET,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    FUNCTION_KEY,
+    OTHERS,
+    PROJECTS,
+    Account,
+    App,
+    Cloud,
+    Project,
+    build,
+)
 from tests.devhost.processes import ROOT, eventually, running_host
 
 if TYPE_CHECKING:
@@ -31,7 +43,7 @@ if TYPE_CHECKING:
 class Accounts:
     """Storage accounts of one Azurite: two hosts on one account would share their queues."""
 
-    names = ("main", "impatient", "misconfigured", "dryrun")
+    names = ("main", "impatient", "misconfigured", "dryrun", "schedule")
 
     def __init__(self, ports: dict[str, int], keys: dict[str, str]) -> None:
         self._ports, self._keys = ports, keys
@@ -95,6 +107,12 @@ def good_settings(simulator: Simulator) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def other_settings(good_settings: dict[str, str], other_projects: tuple[Project, ...]) -> dict[str, str]:
+    """The same for the hosts beside the main one."""
+    return {**good_settings, "ATLAS_PROJECT_IDS": ",".join(one.id for one in other_projects)}
+
+
+@pytest.fixture(scope="session")
 def main_account(accounts: Accounts) -> Account:
     return accounts["main"]
 
@@ -114,13 +132,28 @@ def unused_projects(cloud: Cloud, app: App) -> Iterator[Project]:
     """Every project of the settings but one, each with a vault of its own, built at once."""
     found = [Project(cloud, one, f"kv-test-{number}", ("one", "two")) for number, one in enumerate(PROJECTS[:-1])]
     # The first one is old enough for Atlas's alert.
-    return iter([one.build(days_old=100 if number == 0 else 30) for number, one in enumerate(found)])
+    build(found, oldest_days=100)
+    return iter(found)
 
 
 @pytest.fixture(scope="session")
 def next_project(stories: Stories, unused_projects: Iterator[Project]) -> Callable[[], Project]:
     """Give a project that no other test knows, and that the app has seen in a good state."""
     return lambda: next(unused_projects)
+
+
+@pytest.fixture(scope="session")
+def shared_project(next_project: Callable[[], Project]) -> Project:
+    """A project for all tests that change nothing of it but what is refused."""
+    return next_project()
+
+
+@pytest.fixture(scope="session")
+def other_projects(cloud: Cloud) -> tuple[Project, ...]:
+    """The projects of the other hosts."""
+    found = tuple(Project(cloud, one, f"kv-other-{number}", ("one",)) for number, one in enumerate(OTHERS))
+    build(found)
+    return found
 
 
 @pytest.fixture
@@ -218,16 +251,16 @@ def misconfigured(simulator: Simulator, accounts: Accounts, impatient_folder: Pa
 
 
 @pytest.fixture(scope="session")
-def impatient(good_settings: dict[str, str], accounts: Accounts, impatient_folder: Path) -> Iterator[App]:
-    settings = {**good_settings, "AzureWebJobsStorage": accounts["impatient"].connection_string}
+def impatient(other_settings: dict[str, str], accounts: Accounts, impatient_folder: Path) -> Iterator[App]:
+    settings = {**other_settings, "AzureWebJobsStorage": accounts["impatient"].connection_string}
     with host_with(impatient_folder, settings) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def dry_running(good_settings: dict[str, str], accounts: Accounts) -> Iterator[App]:
+def dry_running(other_settings: dict[str, str], accounts: Accounts) -> Iterator[App]:
     storage = accounts["dryrun"].connection_string
-    settings = {**good_settings, "AzureWebJobsStorage": storage, "KEYSTEWARD_DRY_RUN": "true"}
+    settings = {**other_settings, "AzureWebJobsStorage": storage, "KEYSTEWARD_DRY_RUN": "true"}
     settings["ATLAS_AZURE_CLIENT_SECRET"] = AZURE_SECRET
     with host_with(ROOT, settings) as running:
         yield running

@@ -17,7 +17,7 @@ from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.devhost.processes import Answer, HostProcess
 
@@ -29,9 +29,11 @@ KEY = "atlas-cmk"
 WHO = f"key:{hashlib.sha256(FUNCTION_KEY.encode()).hexdigest()[:8]}"
 QUEUE = "keysteward-work"
 NEAR_EXPIRY_DAYS = 30
-PROJECTS = tuple(f"{number:024x}" for number in range(0xA1, 0xA1 + 24))
+PROJECTS = tuple(f"{number:024x}" for number in range(0xA1, 0xA1 + 34))
 NEVER_BUILT = PROJECTS[-1]
 """A project of the settings that Atlas does not know."""
+OTHERS = tuple(f"{number:024x}" for number in range(0xB01, 0xB03))
+"""Projects of the hosts that run beside the main one: few, since each is looked at by every timer."""
 
 
 class Cloud:
@@ -73,15 +75,6 @@ class Project:
     first: str = ""
     """The identifier that Atlas holds in the beginning."""
 
-    def build(self, days_old: int = 30) -> Project:
-        self.cloud.ask("POST", "/world", {"vaults": [{"name": self.vault}]})
-        born = (datetime.now(UTC) - timedelta(days=days_old)).isoformat()
-        self.first = self.new_version(createdAt=born, event=False)
-        clusters = [{"name": name} for name in self.clusters]
-        world = {"id": self.id, "name": f"project {self.id[-4:]}", "keyIdentifier": self.first, "clusters": clusters}
-        self.cloud.ask("POST", "/world", {"projects": [{**world, "identifierSince": born}]})
-        return self
-
     def new_version(self, *, event: bool, key: str = KEY, vault: str = "", **what: Any) -> str:
         """Make a version; without *event* nobody is told."""
         content = {"expiresInDays": 365, **what}
@@ -96,6 +89,20 @@ class Project:
     @property
     def in_use(self) -> str:
         return str(self.cloud.project(self.id)["keyIdentifier"])
+
+
+def build(projects: Sequence[Project], *, oldest_days: int = 30) -> None:
+    """Build projects with vault, key and clusters, the first one with a key of *oldest_days*. Nobody is told."""
+    cloud, now = projects[0].cloud, datetime.now(UTC)
+    cloud.ask("POST", "/world", {"vaults": [{"name": one.vault} for one in projects]})
+    bodies = []
+    for number, one in enumerate(projects):
+        born = (now - timedelta(days=30 if number else oldest_days)).isoformat()
+        one.first = one.new_version(createdAt=born, event=False)
+        clusters = [{"name": name} for name in one.clusters]
+        settings = {"id": one.id, "name": f"project {one.id[-4:]}", "keyIdentifier": one.first}
+        bodies.append({**settings, "clusters": clusters, "identifierSince": born})
+    cloud.ask("POST", "/world", {"projects": bodies})
 
 
 @dataclass

@@ -159,14 +159,16 @@ def test_a_dry_run_shows_the_plan_and_touches_nothing(
     assert project.cloud.pushes(project.id) == []
 
 
-def test_under_the_dry_run_setting_an_acting_call_answers_as_with_dry_run(dry_running: App, project: Project) -> None:
+def test_under_the_dry_run_setting_an_acting_call_answers_as_with_dry_run(
+    dry_running: App, other_projects: tuple[Project, ...]
+) -> None:
+    project = other_projects[1]
     target = project.new_version(event=False)
     answer = dry_running.call("POST", f"/api/projects/{project.id}/rotate", {"reason": "in earnest"})
     assert answer.status == 200
     assert shaped(answer.json(), DryRun).plan.actions[0].detail["to"] == target
     dry_running.run_timer()
-    eventually(lambda: dry_running.summary(project.id)["observedAt"])
-    assert dry_running.summary(project.id)["rotation"] == {"state": "due", "reason": "dryRun"}
+    eventually(lambda: dry_running.summary(project.id)["rotation"] == {"state": "due", "reason": "dryRun"})
     assert project.cloud.pushes(project.id) == []
 
 
@@ -193,19 +195,14 @@ REFUSED: dict[str, Callable[[Project], tuple[object, Case]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_rotation_is_refused_at_once_to(app: App, refused_on: Project, what: str) -> None:
-    identifier, (status, code) = REFUSED[what](refused_on)
+def test_a_rotation_is_refused_at_once_to(app: App, shared_project: Project, what: str) -> None:
+    identifier, (status, code) = REFUSED[what](shared_project)
     answer = app.call(
-        "POST", f"/api/projects/{refused_on.id}/rotate", {"keyIdentifier": identifier, "reason": "why not"}
+        "POST", f"/api/projects/{shared_project.id}/rotate", {"keyIdentifier": identifier, "reason": "why not"}
     )
     assert (answer.status, answer.json()["code"]) == (status, code), answer.body
     assert answer.headers["content-type"].startswith("application/problem+json")
-    assert refused_on.cloud.pushes(refused_on.id) == []
-
-
-@pytest.fixture(scope="module")
-def refused_on(next_project: Callable[[], Project]) -> Project:
-    return next_project()
+    assert shared_project.cloud.pushes(shared_project.id) == []
 
 
 def test_a_rotation_with_nothing_to_do_ends_while_the_caller_waits(app: App, project: Project) -> None:

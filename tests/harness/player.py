@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from simulator.faults import Fault
     from tests.harness.steps import History
 
-QUIET_STEP_SECONDS = 300.0
+QUIET_STEP_SECONDS = 100.0
 QUIET_SECONDS = 7200.0
+TWO_TIMERS_SECONDS = 1900.0
 WITHOUT_TIMERS_SECONDS = 1800.0
 """How long a history without timers waits before they come back: what hints alone bring about is looked at first."""
 
@@ -100,7 +101,7 @@ class Player:
             played.instances.start(slot)
         played.world.cloud.faults.background_rate = history.background_faults
         played.host.start()
-        # The deployment's first look, as after an installation: the timer's.
+        # As after an installation: the first timer.
         self.fan_out()
         await asyncio.sleep(20)
         for step in history.steps:
@@ -122,8 +123,15 @@ class Player:
             await asyncio.sleep(WITHOUT_TIMERS_SECONDS)
             played.host.timers_run = True
         played.timers_back_at = self._loop.time()
-        await asyncio.sleep(QUIET_SECONDS)
+        await self._wait_until_quiet()
         played.ended_at = self._loop.time()
+
+    async def _wait_until_quiet(self) -> None:
+        """Let two timers pass, and then whatever still has a message under way."""
+        played, until = self.played, self._loop.time() + QUIET_SECONDS
+        await asyncio.sleep(TWO_TIMERS_SECONDS)
+        while self._loop.time() < until and (len(played.queue) or played.host.busy):
+            await asyncio.sleep(QUIET_STEP_SECONDS)
 
     # Steps: the world.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -45,12 +45,13 @@ STORAGE_VERBS = frozenset({"get", "insert", "replace", "upsert", "delete", "quer
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """Strikes at the gate whose name matches *where* (``*`` and ``?``), after *skip* others that match."""
+    """Strikes at the gate whose name matches *where* (``*`` and ``?``), after *skip* others that match, *times* over."""
 
     kind: StrikeKind
     where: str = "*"
     skip: int = 0
     seconds: float = 0.0
+    times: int = 1
 
     def fits(self, point: str) -> bool:
         if self.kind is StrikeKind.STORAGE and point.split(" ")[1] not in STORAGE_VERBS:
@@ -142,7 +143,10 @@ class Gates:
             if left:
                 self.armed[place] = strike, left - 1
                 continue
-            del self.armed[place]
+            if strike.times > 1:
+                self.armed[place] = replace(strike, times=strike.times - 1), 0
+            else:
+                del self.armed[place]
             await self._fall(strike, run, point)
             return
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_STEPS = 30
-_WAITS = (0.0, 0.0, 0.4, 1.5, 3.0, 6.0, 12.0, 20.0, 45.0, 90.0, 180.0, 400.0, 900.0, 2400.0)
+_WAITS = (0.0, 0.0, 0.4, 1.5, 3.0, 6.0, 12.0, 20.0, 45.0, 90.0, 180.0, 400.0, 900.0, 1500.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,15 @@ def _strike(random: Random) -> tuple[str, tuple[Any, ...]]:
     kind = random.choice((StrikeKind.KILL, StrikeKind.KILL, StrikeKind.FREEZE, StrikeKind.WAIT, StrikeKind.STORAGE))
     where = random.choice(_PLACES)
     skip = random.choice((0, 0, 1, 2, 5, 12, 25))
-    seconds = {
-        StrikeKind.FREEZE: random.choice((3.0, 70.0, 130.0, 300.0)),
-        StrikeKind.WAIT: random.choice((0.5, 2.5, 10.0, 40.0)),
-    }.get(kind, 0.0)
-    return "strike", (Strike(kind, where, skip, seconds),)
+    match kind:
+        case StrikeKind.FREEZE:
+            return "strike", (Strike(kind, where, skip, random.choice((3.0, 70.0, 130.0, 130.0, 300.0))),)
+        case StrikeKind.WAIT:
+            return "strike", (Strike(kind, where, skip, random.choice((0.5, 2.5, 10.0, 40.0))),)
+        case StrikeKind.STORAGE:
+            # The longest of them outlasts every try of a message: it becomes poison.
+            return "strike", (Strike(kind, where, skip, times=random.choice((1, 1, 1, 2, 8, 40))),)
+    return "strike", (Strike(kind, where, skip),)
 
 
 _KINDS = (
@@ -150,7 +154,7 @@ _KINDS = (
     _Kind(1, lambda r: ("switch_encryption", (_number(r),))),
     _Kind(2, lambda r: ("set_posture", (r.choice(("open", "open", "open", "firewall", "rbac")),))),
     _Kind(10, _fault),
-    _Kind(18, _strike),
+    _Kind(24, _strike),
     _Kind(2, lambda r: ("lose_events", (r.randint(1, 2),))),
     _Kind(3, lambda r: ("double_events", (r.randint(1, 3),))),
     _Kind(2, lambda r: ("delay_events", (r.randint(1, 2), r.choice((4.0, 30.0, 700.0))))),

@@ -45,15 +45,15 @@ def no_rotation_is_left_open(played: Played) -> Iterator[str]:
 
 
 def no_operation_is_left_open(played: Played) -> Iterator[str]:
-    """An operation that has not ended waits for something that the world shows."""
-    followed = {
-        row["rotation"]["operationId"]
-        for row in rows_of(played, "keystewardRecords")
-        if row.get("rotation") is not None and not played.world.cloud.atlas.project(row["projectId"]).valid
+    """An operation that has not ended waits for a rotation whose key, as the world shows, cannot be used now."""
+    stuck = {
+        record["projectId"]
+        for record in rows_of(played, "keystewardRecords")
+        if record.get("rotation") is not None and not played.world.cloud.atlas.project(record["projectId"]).valid
     }
     for operation in rows_of(played, "keystewardOperations"):
         ended = operation["state"] in {"succeeded", "held", "failed"}
-        if not ended and operation["operationId"] not in followed:
+        if not ended and operation["projectId"] not in stuck:
             last = (operation.get("steps") or [{}])[-1]
             yield f"operation {operation['operationId'][-6:]} ({operation['kind']}) is still {operation['state']}: {last}"
 
