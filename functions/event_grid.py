@@ -5,16 +5,16 @@ No import of an SDK and no call: the hint leaves by an output binding, which the
 """
 
 import json
-import logging
 
 import azure.functions as func
 
 from keysteward.events import hint_of
+from keysteward.logs import get_logger
 from keysteward.messages import QUEUE, encode
 from keysteward.vocabulary import InvalidNameError
 
 bp = func.Blueprint()
-log = logging.getLogger("keysteward.events")
+log = get_logger("keysteward.events")
 
 
 @bp.function_name("key_vault_events")

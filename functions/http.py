@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +16,14 @@ import azure.functions as func
 
 from functions.runtime import MisconfiguredError, get_app
 from keysteward.errors import RequestError
+from keysteward.logs import get_logger
 from keysteward.problem_codes import PROBLEM_CODES, ProblemCode
 
 if TYPE_CHECKING:
     from keysteward.app import App
     from keysteward.store.records import OperationRecord
 
-log = logging.getLogger("keysteward.http")
+log = get_logger("keysteward.http")
 
 LONGEST_BODY = 65_536
 LONGEST_WAIT_SECONDS = 60
@@ -120,12 +120,12 @@ def wait_seconds(req: func.HttpRequest) -> float:
     return float(text)
 
 
-async def accepted(app: App, req: func.HttpRequest, outcome: OperationRecord | dict[str, Any]) -> func.HttpResponse:
+async def accepted(app: App, wait: float, outcome: OperationRecord | dict[str, Any]) -> func.HttpResponse:
     """Answer an order: 200 with a dry run, 202 with the operation, or 200 with it once it has ended (``?wait``)."""
     if isinstance(outcome, dict):
         return json_response(outcome)
     from keysteward.api import operation_view  # noqa: PLC0415 - loaded by then; keeps a cold start light
 
-    operation = await app.api.wait_for(outcome, wait_seconds(req))
+    operation = await app.api.wait_for(outcome, wait)
     location = {"Location": f"/api/operations/{operation.operation_id}"}
     return json_response(operation_view(operation), 200 if operation.ended else 202, location)

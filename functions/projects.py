@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import azure.functions as func
 import msgspec
 
-from functions.http import accepted, json_response, operator_route, read_body, who_called
+from functions.http import accepted, json_response, operator_route, read_body, wait_seconds, who_called
 
 if TYPE_CHECKING:
     from keysteward.app import App
 
 bp = func.Blueprint()
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+Reason = Annotated[str, msgspec.Meta(pattern=r"\S", max_length=500)]
 
 
 class RotateBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -48,11 +48,11 @@ async def get_project(app: "App", req: func.HttpRequest) -> func.HttpResponse:
 @operator_route
 async def rotate_project(app: "App", req: func.HttpRequest) -> func.HttpResponse:
     """Order a rotation."""
-    body = read_body(req, RotateBody)
+    body, wait = read_body(req, RotateBody), wait_seconds(req)  # nothing is ordered before all of it is good
     outcome = await app.api.rotate(
         req.route_params["projectId"], body.key_identifier, body.reason, who_called(req), dry_run=body.dry_run
     )
-    return await accepted(app, req, outcome)
+    return await accepted(app, wait, outcome)
 
 
 @bp.function_name("reconcile_project")
@@ -60,6 +60,6 @@ async def rotate_project(app: "App", req: func.HttpRequest) -> func.HttpResponse
 @operator_route
 async def reconcile_project(app: "App", req: func.HttpRequest) -> func.HttpResponse:
     """Order a reconcile."""
-    body = read_body(req, ReconcileBody)
+    body, wait = read_body(req, ReconcileBody), wait_seconds(req)
     outcome = await app.api.reconcile(req.route_params["projectId"], who_called(req), dry_run=body.dry_run)
-    return await accepted(app, req, outcome)
+    return await accepted(app, wait, outcome)

@@ -8,19 +8,22 @@ show as an app without functions, and every import delays a cold start.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keysteward.logs import get_logger, quiet_libraries
+
 if TYPE_CHECKING:
     from keysteward.app import App
     from keysteward.problem import Problem
 
-log = logging.getLogger("keysteward.runtime")
+log = get_logger("keysteward.runtime")
 ROOT = Path(__file__).resolve().parent.parent
 UP_SINCE = datetime.now(UTC)
+
+quiet_libraries()
 
 
 class MisconfiguredError(Exception):

@@ -1,15 +1,15 @@
 """Timers: they only fan out messages, one a project, and never wait for what follows."""
 
-import logging
 import os
 
 import azure.functions as func
 
 from functions.runtime import MisconfiguredError, get_app
+from keysteward.logs import get_logger
 from keysteward.schedules import schedule_of
 
 bp = func.Blueprint()
-log = logging.getLogger("keysteward.timers")
+log = get_logger("keysteward.timers")
 
 # Not "%RECONCILE_SCHEDULE%": the host knows no defaults, and a timer whose setting is absent would never fire.
 RECONCILE_SCHEDULE = schedule_of("RECONCILE_SCHEDULE", os.environ)

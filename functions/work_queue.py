@@ -1,15 +1,15 @@
 """Queue triggers: one message, one scope, at most one reconcile; and the messages that failed too often."""
 
-import logging
 from datetime import UTC, datetime
 
 import azure.functions as func
 
 from functions.runtime import MisconfiguredError, get_app
+from keysteward.logs import get_logger
 from keysteward.messages import QUEUE
 
 bp = func.Blueprint()
-log = logging.getLogger("keysteward.work")
+log = get_logger("keysteward.work")
 
 
 def _sent_at(msg: func.QueueMessage) -> datetime | None:
@@ -27,7 +27,7 @@ async def work(msg: func.QueueMessage) -> None:
     app = await get_app()
     text = msg.get_body().decode("utf-8", errors="replace")
     answer = await app.handle_message(text, _sent_at(msg))
-    log.debug("message %s", answer, extra={"message_id": msg.id, "dequeue_count": msg.dequeue_count})
+    log.debug("a message was worked on", extra={"answer": answer, "message_id": msg.id, "dequeue_count": msg.dequeue_count})
 
 
 @bp.function_name("poisoned_work")

@@ -7,7 +7,6 @@ inside knows the difference.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from keysteward.clients.key_vault import KeyVaultClient
 from keysteward.clock import Clock, SystemClock
 from keysteward.fleet import Fleet
 from keysteward.limits import REQUEST_SECONDS
+from keysteward.logs import get_logger
 from keysteward.messages import QUEUE, ReconcileMessage, VaultHint, decode, encode
 from keysteward.observe.project import ProjectObserver
 from keysteward.reconcile.project import ProjectReconciler
@@ -38,7 +38,7 @@ from keysteward.store.records import AuditRecord
 from keysteward.store.state import State
 from keysteward.vocabulary import InvalidNameError, Scope
 
-log = logging.getLogger("keysteward.app")
+log = get_logger("keysteward.app")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,15 @@ class App:
     async def _handle_hint(self, hint: VaultHint, sent_at: datetime | None) -> str:
         """Find the projects that a vault's event is about; the first is reconciled at once, the others by messages."""
         found = await self.state.projects_using(hint.vault, hint.key)
-        if found is None:
+        messages = [
+            ReconcileMessage(s, hint.because, hinted=True) for s in map(Scope.project, found) if s in self.scopes
+        ]
+        if not messages:
+            # Nobody is known to use it, which may only mean that a project was not seen yet or has just moved there.
             return await self.runner.handle(ReconcileMessage(Scope.fleet(), hint.because, hinted=True), sent_at)
-        ours = [p for p in found if p in self.settings.project_ids]
-        messages = [ReconcileMessage(Scope.project(p), hint.because, hinted=True) for p in ours]
         for message in messages[1:]:
             await self.queue.send(encode(message))
-        return await self.runner.handle(messages[0], sent_at) if messages else "nobodyUsesIt"
+        return await self.runner.handle(messages[0], sent_at)
 
     async def record_poisoned(self, text: str) -> None:
         """Record a message that failed too often. The next timer repairs what it was for."""

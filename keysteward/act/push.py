@@ -1,9 +1,9 @@
 """
 Push a key identifier to Atlas: the one place that writes to a project's encryption at rest.
 
-Order matters, so that a crash between any two steps is recognised by the next run: what is intended is written first
-(record, audit, operation), then the lease is proven, then the settings are read again where they are no longer fresh,
-and only then Atlas is called.
+Order matters, so that a crash between any two steps is recognised by the next run. First the operation is written, with
+the name of its audit row, while the lease is proven. Then the audit row and the record; then the settings, read again
+where they are no longer fresh, and only then Atlas is called.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class KeyIdentifierPusher:
         target: KeyIdentifier,
         secret: str | None,
         lease: Lease,
+        announce: Callable[[], Awaitable[None]],
         intend: Callable[[], Awaitable[None]],
-        remember: Callable[[], Awaitable[None]],
     ) -> Pushed | NotPushed:
         """
         Send *target*, on the strength of settings read at most two seconds before.
@@ -75,13 +75,13 @@ class KeyIdentifierPusher:
             target: what to push.
             secret: the Azure application's secret, where the customer wants it sent along.
             lease: proven just before the call.
-            intend: writes down, for whoever asks, what is about to be done.
-            remember: writes it into the record that the next run starts from; only once the lease is proven.
+            announce: writes down that a push is coming, and under which name its intent will be found.
+            intend: writes the intent, and the record that the next run starts from; only once the lease is proven.
         """
-        for outcome in await asyncio.gather(intend(), lease.renew(), return_exceptions=True):
+        for outcome in await asyncio.gather(announce(), lease.renew(), return_exceptions=True):
             if outcome is not None:
                 raise outcome
-        await remember()
+        await intend()
         fresh = await self._fresh(project_id, observation, lease)
         if isinstance(fresh, NotPushed):
             return fresh
@@ -98,10 +98,12 @@ class KeyIdentifierPusher:
 
     async def _fresh(self, project_id: str, observation: Observation, lease: Lease) -> Observation | NotPushed:
         """Settings that are fresh and as the plan had them, or why there are none."""
-        for _ in range(MOST_READS):
+        for reads_left in reversed(range(MOST_READS + 1)):
             read_at = _read_at(observation.facts.encryption)
             if read_at is not None and self._clock.now() - read_at <= timedelta(seconds=FRESH_SECONDS):
                 return observation
+            if not reads_left:
+                break
             await lease.ensure()
             again = await self._observer.encryption_again(project_id, observation)
             if isinstance(again.facts.encryption, Unknown):

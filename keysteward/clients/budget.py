@@ -17,15 +17,23 @@ class Budgets:
         self._capacity = capacity
         self._refill = refill_per_second
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._paused_until: dict[str, float] = {}
+
+    def pause(self, name: str, seconds: float) -> None:
+        """Let nothing of *name* go for *seconds*: the other side asked for it, whoever asks us meanwhile."""
+        self._paused_until[name] = max(self._paused_until.get(name, 0.0), self._clock.monotonic() + seconds)
 
     def spend(self, name: str) -> None:
         """
         Take one request from the budget of *name*.
 
         Raises:
-            TryLaterError: the budget is spent; says when there is one again.
+            TryLaterError: the budget is spent, or the other side asked for a pause; says when to try again.
         """
         now = self._clock.monotonic()
+        wait = self._paused_until.get(name, 0.0) - now
+        if wait > 0:
+            raise TryLaterError("pauseAskedFor", "the other side asked for a pause with Retry-After", wait)
         left, at = self._buckets.get(name, (float(self._capacity), now))
         left = min(self._capacity, left + (now - at) * self._refill)
         if left < 1:

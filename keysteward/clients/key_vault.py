@@ -12,6 +12,7 @@ from azure.keyvault.keys import KeyProperties, KeyVaultKey
 from azure.keyvault.keys.aio import KeyClient
 
 from keysteward.clients.budget import Budgets
+from keysteward.clients.retry_after import asked_wait
 from keysteward.errors import RefusedError, TryLaterError
 from keysteward.limits import REQUEST_SECONDS
 from keysteward.vocabulary import InvalidNameError, KeyIdentifier, KeyVersion
@@ -91,8 +92,7 @@ def _meaning(error: HttpResponseError, key: KeyIdentifier) -> TryLaterError | Re
     if 400 <= status < 500 and status not in {408, 409, 429}:  # noqa: PLR2004 - the class of refusals
         return RefusedError(str(code), message, status)
     headers = getattr(error.response, "headers", {})
-    asked = headers.get("retry-after", "")
-    return TryLaterError(str(code), message, float(asked) if asked.isascii() and asked.isdigit() else None)
+    return TryLaterError(str(code), message, asked_wait(headers.get("retry-after", "")))
 
 
 def _full(answer: KeyVaultKey, asked: KeyIdentifier) -> KeyVersion:

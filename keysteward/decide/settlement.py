@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from keysteward.facts import EncryptionAtRest, Fact, Unknown
-from keysteward.vocabulary import Cluster, ClusterState
+from keysteward.vocabulary import Cluster, ClusterState, InvalidNameError, KeyIdentifier
 
 BETWEEN_IDLE_LOOKS = timedelta(seconds=15)
 FIRST_LOOK_SECONDS = 15
@@ -57,8 +57,8 @@ def decide_settlement(
     """
     Say which clusters have settled under *target* since Atlas answered, and when to look again.
 
-    Paused clusters take the identifier when they are resumed; they are named and not waited for. With clusters or
-    encryption unknown nothing counts, in either direction.
+    Paused clusters take the identifier when they are resumed; they are named and not waited for. With clusters
+    unknown nothing counts, in either direction; with encryption unknown clusters still settle, but nothing is complete.
     """
     if isinstance(clusters, Unknown):
         return _wait(before, (), looks_without_news + 1, f"clusters are unknown: {clusters.code}")
@@ -70,9 +70,10 @@ def decide_settlement(
     looks = 0 if news else looks_without_news + 1
     waiting_for = [name for name, p in after.items() if not p.settled]
     if isinstance(encryption, Unknown):
-        return replace(_wait(after, waiting_for, looks, f"encryption is unknown: {encryption.code}"), paused=paused)
-    if encryption.key_identifier != target:
-        return replace(_wait(after, waiting_for, looks, "Atlas holds another identifier"), paused=paused)
+        why = f"encryption is unknown: {encryption.code}"
+        return replace(_wait(after, waiting_for, looks, why), paused=paused, news=news)
+    if not _is(encryption.key_identifier, target):
+        return replace(_wait(after, waiting_for, looks, "Atlas holds another identifier"), paused=paused, news=news)
     if encryption.valid is not True:
         return replace(_wait(after, waiting_for, looks, "Atlas does not call it valid yet"), paused=paused, news=news)
     if waiting_for:
@@ -81,6 +82,13 @@ def decide_settlement(
     return Settlement(
         after, (), paused, complete=True, why_not="", news=news, looks_without_news=0, look_again_seconds=None
     )
+
+
+def _is(text: str | None, target: str) -> bool:
+    try:
+        return KeyIdentifier.parse(text) == KeyIdentifier.parse(target)
+    except InvalidNameError:
+        return False
 
 
 def _wait(progress: Mapping[str, ClusterProgress], waiting_for: Sequence[str], looks: int, why: str) -> Settlement:

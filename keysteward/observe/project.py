@@ -9,7 +9,7 @@ decision waits for it: a push reads it while Atlas works, later runs beside the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -125,9 +125,9 @@ class ProjectObserver:
         if newest.version == key.version:
             return read.facts, read.block, KeyVersions((newest,), complete=False, source="dataPlane")
         await permit.ensure()
-        return read.facts, read.block, await self._all_versions(key, newest)
+        return read.facts, read.block, await self._all_versions(key, newest, permit)
 
-    async def _all_versions(self, key: KeyIdentifier, newest: KeyVersion) -> Fact[KeyVersions]:
+    async def _all_versions(self, key: KeyIdentifier, newest: KeyVersion, permit: Permit) -> Fact[KeyVersions]:
         """List the versions, and look closely at each newer one: a list does not tell type and operations."""
         listed = await known(self._key_vault.versions(key))
         if isinstance(listed, Unknown):
@@ -137,8 +137,14 @@ class ProjectObserver:
         if key.version is not None and whole.find(key.version) is None:
             return whole
         unread = [v for v in newer_versions(whole, key) if v.enabled and v.key_type is None][:MOST_DETAILS]
+        if unread:
+            await permit.ensure()
         details = await asyncio.gather(*(known(self._key_vault.version(v.identifier)) for v in unread))
-        return replace(whole, versions=_merged(found, details))
+        unknown = next((d for d in details if isinstance(d, Unknown)), None)
+        if unknown is not None:
+            return unknown  # a version that was not read is not an unusable one
+        read = {d.version: d for d in details if not isinstance(d, Unknown)}
+        return replace(whole, versions=tuple((found | read).values()))
 
 
 _NOT_ASKED = Unknown("notAsked", "not asked yet")
@@ -146,8 +152,3 @@ _NOT_ASKED = Unknown("notAsked", "not asked yet")
 
 async def _not_looked_at() -> None:
     return
-
-
-def _merged(found: dict[str, KeyVersion], details: Sequence[Fact[KeyVersion]]) -> tuple[KeyVersion, ...]:
-    read = {d.version: d for d in details if not isinstance(d, Unknown)}
-    return tuple((found | read).values())

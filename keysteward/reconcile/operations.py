@@ -21,8 +21,9 @@ def add_step(operation: OperationRecord, at: datetime, what: str, result: str = 
     last = operation.steps[-1] if operation.steps else None
     if last is not None and (last.what, last.result) == (what, result):
         return
-    if len(operation.steps) < MOST_STEPS:
-        operation.steps.append(StepRecord(at=at, what=what, result=result))
+    if len(operation.steps) >= MOST_STEPS:
+        del operation.steps[MOST_STEPS // 2]  # how it began and how it ends tell more than the middle
+    operation.steps.append(StepRecord(at=at, what=what, result=result))
 
 
 def move(operation: OperationRecord, state: Literal["running", "waiting"]) -> None:
@@ -104,7 +105,11 @@ class Ending:
 
     def _goes_on(self, operation: OperationRecord) -> bool:
         rotation = self._record.rotation
-        if rotation is None or rotation.operation_id != operation.operation_id:
+        if rotation is None:
+            return False
+        if rotation.replaced is not None and rotation.replaced.operation_id == operation.operation_id:
+            return True
+        if rotation.operation_id != operation.operation_id:
             return False
         return rotation.state == "following" or self._acted or self._unseen
 
@@ -115,7 +120,7 @@ class Ending:
             return
         operation = open_operations.get(rotation.operation_id)
         if operation is None or operation.ended:
-            self._record.rotation = None
+            self._record.rotation = rotation.replaced
 
     def _of_reconcile(self, operation: OperationRecord, outcome: str) -> None:
         if self._decision.plan.held:

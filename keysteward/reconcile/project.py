@@ -47,6 +47,8 @@ SOON_SECONDS = 1.0
 FIRST_LOOK_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 900.0
+UNKNOWN_LASTS = 3
+"""Looks in a row that must fail before a passing unknown is told as a hold: one lost answer is no news."""
 NAME_LASTS = timedelta(days=1)
 """A project's name is for people; one look a day keeps a steady run at its four requests."""
 
@@ -112,6 +114,7 @@ class ProjectReconciler:
         observation = await self.observer.observe(project_id, lease, look_at_alert=look_at_alert)
         now = self.clock.now()
         if record.name_read_at is None or now - record.name_read_at > NAME_LASTS:
+            await lease.ensure()
             record.name = await self.observer.name(project_id) or record.name
             record.name_read_at = now
         by_id = {operation.record.operation_id: operation for operation in found}
@@ -152,25 +155,24 @@ class ProjectReconciler:
         target = run.decision.target
         assert target is not None, "a push has a target"
         operation = self._operation_for(run, target)
-        await self._end_what_it_replaces(run, operation)
         rotation = self._rotation_for(run, operation, target)
+
+        async def announce() -> None:
+            operation.audit_key = rotation.audit_key
+            operations.move(operation, "running")
+            operations.add_step(operation, run.now, f"pushing {target}")
+            await self.state.save_operation(run.stored_operations[operation.operation_id])
 
         async def intend() -> None:
             run.record.rotation = rotation
-            operations.move(operation, "running")
-            operations.add_step(operation, run.now, f"pushing {target}")
             intent = _intent(run, operation, rotation)
-            save = self.state.save_operation(run.stored_operations[operation.operation_id])
-            await asyncio.gather(self.audit.add_at(rotation.audit_key, intent), save)
-
-        async def remember() -> None:
-            await self.state.save_project(run.stored)
+            await asyncio.gather(self.audit.add_at(rotation.audit_key, intent), self.state.save_project(run.stored))
 
         run.acted = True
-        outcome = await self._push(run, target, operation, intend, remember)
+        outcome = await self._push(run, target, operation, announce, intend)
         now = self.clock.now()
         if isinstance(outcome, Pushed):
-            await self._under_way.taken(run.record, rotation, operation, now, "Atlas answered")
+            await self._under_way.taken(run.record, rotation, run.open_operations, now, "Atlas answered")
             run.record.current_version = target.version
             run.outcome = "pushed"
             run.looks.append(FIRST_LOOK_SECONDS)
@@ -182,8 +184,8 @@ class ProjectReconciler:
         run: _Run,
         target: KeyIdentifier,
         operation: OperationRecord,
+        announce: Callable[[], Awaitable[None]],
         intend: Callable[[], Awaitable[None]],
-        remember: Callable[[], Awaitable[None]],
     ) -> Pushed | NotPushed:
         """Push, and read the alert that the push may end while Atlas works: nothing waits for it."""
         project_id, facts = run.record.project_id, run.observation.facts
@@ -193,7 +195,7 @@ class ProjectReconciler:
             # First in the list, so that it is asked before the push can have an effect.
             self.observer.age_alert(project_id),
             self.pusher.push(
-                project_id, run.observation, target, secret.reveal() if secret else None, run.lease, intend, remember
+                project_id, run.observation, target, secret.reveal() if secret else None, run.lease, announce, intend
             ),
             return_exceptions=True,  # a lost lease must not leave the other request behind
         )
@@ -211,6 +213,8 @@ class ProjectReconciler:
         evidence = f"{outcome.code}: {outcome.message}"
         if outcome.changed:
             await self.audit.close(rotation.audit_key, "notDone", evidence=evidence)
+            run.record.rotation = rotation.replaced
+            operations.move(operation, "waiting")
             run.looks.append(SOON_SECONDS)
             return
         count = run.record.attempt.count + 1 if run.record.attempt is not None else 1
@@ -232,23 +236,15 @@ class ProjectReconciler:
         await self.audit.close(rotation.audit_key, "refused", evidence=evidence)
         await self._memory.hold(run.record, refused, run.decision.plan.digest, now)
         operations.end_held(operation, now, refused)
-        run.record.rotation = None
-
-    async def _end_what_it_replaces(self, run: _Run, operation: OperationRecord) -> None:
-        before = run.record.rotation
-        if before is None or before.operation_id == operation.operation_id:
-            return
-        replaced = run.open_operations.get(before.operation_id)
-        what = f"a newer target, {run.decision.target}, is being pushed"
-        await self._under_way.superseded(run.record, before, replaced, what, run.now)
+        run.record.rotation = rotation.replaced
 
     async def _record(self, run: _Run) -> None:
         held = run.decision.plan.held[0] if run.decision.plan.held else None
         refused_now = run.acted and run.record.attempt is not None and run.record.attempt.permanent
-        if not refused_now:
-            await self._memory.hold(run.record, held, run.decision.plan.digest, run.now)
+        passing = _holds_for_a_passing_reason(run)
         self._look_again(run)
-        passing = bool(_unknowns(run)) and all(f.passing for f in _unknowns(run))
+        if not refused_now and not (passing and run.record.unknown_in_a_row < UNKNOWN_LASTS):
+            await self._memory.hold(run.record, held, run.decision.plan.digest, run.now)
         ending = operations.Ending(
             run.record,
             run.decision,
@@ -258,14 +254,37 @@ class ProjectReconciler:
             unseen=isinstance(run.observation.facts.encryption, Unknown),
             request_id=run.request.operation_id if run.request is not None else None,
         )
+        open_orders = [o for o in run.open_operations.values() if not o.ended]
         for operation in run.open_operations.values():
             ending.of(operation, run.outcome)
+        await self._audit_refused_orders(run, open_orders)
         ending.forget_what_is_over(run.open_operations)
         if _another_has_its_turn(run):
             run.looks.append(SOON_SECONDS)
         _summarise(run)
         await asyncio.gather(*(self.state.save_operation(o) for o in run.stored_operations.values()))
         await self.state.save_project(run.stored)
+
+    async def _audit_refused_orders(self, run: _Run, were_open: list[OperationRecord]) -> None:
+        """Keep who wanted what, and why, of every order that this run ended without doing it."""
+        for order in were_open:
+            if order.state not in {"held", "failed"} or order.who == operations.APP:
+                continue
+            error = order.error or {}
+            await self.audit.add(
+                AuditRecord(
+                    at=run.now,
+                    who=order.who,
+                    what="refusedToAct",
+                    scope=f"project:{run.record.project_id}",
+                    reason=order.reason,
+                    result=order.state,
+                    after=order.key_identifier,
+                    operation_id=order.operation_id,
+                    evidence=f"{order.kind}: {error.get('code')}: {error.get('detail')}",
+                    digest=run.decision.plan.digest,
+                )
+            )
 
     def _look_again(self, run: _Run) -> None:
         unknown = _unknowns(run)
@@ -282,8 +301,9 @@ class ProjectReconciler:
     def _operation_for(self, run: _Run, target: KeyIdentifier) -> OperationRecord:
         """The operation that a push belongs to: the operator's, one of ours that was cut short, or a new one."""
         rotation = run.record.rotation
-        wanted = [run.request.operation_id] if run.request is not None else []
-        wanted += [rotation.operation_id] if rotation is not None and rotation.state == "pushing" else []
+        again = rotation is not None and rotation.state == "pushing" and rotation.to_identifier == str(target)
+        wanted = [rotation.operation_id] if rotation is not None and again else []
+        wanted += [run.request.operation_id] if run.request is not None else []
         wanted += [o.operation_id for o in run.open_operations.values() if _is_ours_for(o, target)]
         for operation_id in wanted:
             if operation_id in run.open_operations:
@@ -303,6 +323,9 @@ class ProjectReconciler:
         return operation
 
     def _rotation_for(self, run: _Run, operation: OperationRecord, target: KeyIdentifier) -> RotationRecord:
+        before = run.record.rotation
+        # What is followed is over only once Atlas holds the new target; a push of which nothing came is over already.
+        followed = before.replaced if before is not None and before.state == "pushing" else before
         return RotationRecord(
             state="pushing",
             operation_id=operation.operation_id,
@@ -311,6 +334,7 @@ class ProjectReconciler:
             reason=run.decision.reason,
             begun_at=run.now,
             audit_key=self.audit.new_key(run.now),
+            replaced=followed,
         )
 
 
@@ -381,15 +405,24 @@ def _unknowns(run: _Run) -> list[Unknown]:
     return [f for f in found if isinstance(f, Unknown) and f.code != "notAsked"]
 
 
+def _holds_for_a_passing_reason(run: _Run) -> bool:
+    """Whether the hold, if there is one, comes from a fact that another look may well bring."""
+    if run.decision.state != "unknown":
+        return False
+    facts = run.observation.facts
+    missing = next((f for f in (facts.encryption, facts.key_versions) if isinstance(f, Unknown)), None)
+    return missing is not None and missing.passing
+
+
 def _summarise(run: _Run) -> None:
     record, rotation = run.record, run.record.rotation
     record.rotation_state, record.rotation_reason = run.decision.state, run.decision.reason
     if rotation is not None:
         record.rotation_state = "rotating"
         record.rotation_reason = "clustersSettling" if rotation.state == "following" else rotation.reason
-    elif record.hold is not None:
+    elif record.hold is not None and run.decision.state != "unknown":
         record.rotation_reason = record.hold.code
-        record.rotation_state = "unknown" if run.decision.state == "unknown" else "held"
+        record.rotation_state = "held"
     elif run.outcome == "dryRun":
         record.rotation_reason = "dryRun"
     operation_id = rotation.operation_id if rotation is not None else None

@@ -23,8 +23,8 @@ class Memory:
 
     async def observed(self, record: ProjectRecord, facts: ProjectFacts, decision: RotationDecision) -> None:
         """Take the facts of a run into the record; what is unknown leaves what was known before as it was."""
-        record.observed_at = facts.observed_at
         if not isinstance(facts.encryption, Unknown):
+            record.observed_at = facts.observed_at
             await self._encryption(record, facts.encryption, decision, facts.observed_at)
         if not isinstance(facts.key_versions, Unknown):
             _versions(record, facts.key_versions)
@@ -64,7 +64,9 @@ class Memory:
                 digest=digest,
             )
         )
-        once = f"{record.project_id}-held-{hold.code}-{int(now.timestamp())}"
+        # Named by the run before, so that this one, cut short and done again, announces nothing twice.
+        before = int(record.last_outcome.at.timestamp() * 1000) if record.last_outcome is not None else 0
+        once = f"{record.project_id}-held-{hold.code}-{before}"
         await self.state.announce("RotationHeld", scope, now, once, hold.data)
 
     async def _encryption(

@@ -17,7 +17,6 @@ A message is answered in one of four ways:
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,12 +26,13 @@ from typing import Protocol
 from keysteward.clock import Clock
 from keysteward.errors import LeaseLostError
 from keysteward.limits import BETWEEN_FAN_OUTS_SECONDS, BETWEEN_HINTED_SECONDS
+from keysteward.logs import get_logger
 from keysteward.messages import ReconcileMessage, encode
 from keysteward.store.lease import TABLE, Lease, take_lease, time_of
 from keysteward.store.ports import Page, Row, Tables, WorkQueue
 from keysteward.vocabulary import Scope
 
-log = logging.getLogger("keysteward.runner")
+log = get_logger("keysteward.runner")
 
 BUSY_SECONDS = 5
 COVER_MARGIN = timedelta(seconds=3)
@@ -100,7 +100,7 @@ class ScopeRunner:
             return await self._wake(scope, rows, free_at, message)
         lease = await take_lease(self._tables, self._clock, scope, self._new_holder(), rows.lease, rows.page)
         if lease is None:
-            return await self._wake(scope, rows, rows.now + timedelta(seconds=BUSY_SECONDS), message)
+            return await self._when_busy(message, rows)
         await self._consume(message, rows)
         return await self._run(message, lease)
 
@@ -117,9 +117,9 @@ class ScopeRunner:
             rows = await self._read(scope)
             return await self._wake(scope, rows, rows.now + timedelta(seconds=BUSY_SECONDS), message)
         except Exception:
-            await lease.release(covered=False)
+            await _give_back(lease, covered=False)
             raise
-        await lease.release(covered=True)
+        await _give_back(lease, covered=True)
         seconds = round(self._clock.monotonic() - started, 3)
         log.info(result.summary, extra={"scope": str(scope), "because": message.because, "seconds": seconds})
         return "ran"
@@ -137,10 +137,23 @@ class ScopeRunner:
         ):
             await self._tables.delete(TABLE, str(message.scope), "wake")
 
+    async def _when_busy(self, message: ReconcileMessage, rows: _Rows) -> str:
+        """
+        Come back when the scope may be free.
+
+        A wake-up that came due comes back as it is, unrecorded: the run that is under way covers it once that has
+        ended. Made anew for a later time, each of several at once would ask for a run of its own, one after the other.
+        """
+        if message.wake_at is None:
+            return await self._wake(message.scope, rows, _next_slot(rows), message)
+        if _is_awaited(message, rows, rows.now + timedelta(seconds=BUSY_SECONDS)):
+            return "awaited"
+        await self._queue.send(encode(message), delay_seconds=BUSY_SECONDS)
+        return "delayed"
+
     async def _wake(self, scope: Scope, rows: _Rows, at: datetime, message: ReconcileMessage) -> str:
         """See to it that the scope is looked at by *at*: by the wake-up that is recorded, or by one more."""
-        recorded = time_of(rows.wake, "wakeAt")
-        if recorded is not None and rows.now < recorded <= at and message.wake_at != recorded:
+        if _is_awaited(message, rows, at):
             return "awaited"
         at = at.replace(microsecond=0) + timedelta(seconds=1 if at.microsecond else 0)
         delay = max(0, math.ceil((at - rows.now).total_seconds()))
@@ -159,6 +172,14 @@ class ScopeRunner:
         return _Rows(page, by_key.get("lease"), by_key.get("wake"))
 
 
+async def _give_back(lease: Lease, *, covered: bool) -> None:
+    """Release the lease; one that was taken from us meanwhile is no failure of the run."""
+    try:
+        await lease.release(covered=covered)
+    except LeaseLostError:
+        log.warning("the lease was gone when the run ended", extra={"scope": str(lease.scope)})
+
+
 def _is_covered(message: ReconcileMessage, sent_at: datetime | None, rows: _Rows) -> bool:
     """Whether a run that came to its end has started after all that *message* can tell of."""
     covered_at = time_of(rows.lease, "coveredAt")
@@ -167,6 +188,24 @@ def _is_covered(message: ReconcileMessage, sent_at: datetime | None, rows: _Rows
     if message.wake_at is not None:
         return covered_at >= message.wake_at
     return sent_at is not None and covered_at >= sent_at + COVER_MARGIN
+
+
+def _is_awaited(message: ReconcileMessage, rows: _Rows, at: datetime) -> bool:
+    """Whether a wake-up other than *message* is recorded, due neither already nor later than *at*."""
+    recorded = time_of(rows.wake, "wakeAt")
+    return recorded is not None and rows.now < recorded <= at and message.wake_at != recorded
+
+
+def _next_slot(rows: _Rows) -> datetime:
+    """
+    When to look at a busy scope again: a whole number of slots after its run has started.
+
+    Hints that find the scope busy at once and cannot see each other's wake-up then ask for the same time, and one run
+    covers them all.
+    """
+    started_at = time_of(rows.lease, "startedAt") or rows.now
+    slots = math.floor((rows.now - started_at).total_seconds() / BUSY_SECONDS) + 1
+    return started_at + timedelta(seconds=BUSY_SECONDS * slots)
 
 
 def _earliest_start(message: ReconcileMessage, rows: _Rows) -> datetime | None:

@@ -6,6 +6,7 @@ A rotation is remembered before it is sent, so every run can say what became of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,16 +32,18 @@ class UnderWay:
     audit: Audit
 
     async def recall(
-        self, record: ProjectRecord, facts: ProjectFacts, open_operations: dict[str, OperationRecord], now: datetime
+        self, record: ProjectRecord, facts: ProjectFacts, open_operations: Mapping[str, OperationRecord], now: datetime
     ) -> None:
         """Settle what the record remembers against what Atlas holds now. Changes *record* and operations."""
         rotation = record.rotation
+        await self._close_what_was_cut_short(rotation, open_operations)
         if rotation is None or isinstance(facts.encryption, Unknown):
             return
         in_use = str(identifier_in_use(facts) or facts.encryption.key_identifier or "")
         operation = open_operations.get(rotation.operation_id)
         if rotation.state == "pushing" and in_use == rotation.to_identifier:
-            await self.taken(record, rotation, operation, now, "no answer was seen; Atlas holds it at the next look")
+            evidence = "no answer was seen; Atlas holds it at the next look"
+            await self.taken(record, rotation, open_operations, now, evidence)
         elif rotation.state == "pushing":
             # Not there (yet): the decision is made anew, and the same operation goes on with it.
             await self.audit.close(rotation.audit_key, "notDone", evidence="Atlas does not hold it at the next look")
@@ -51,11 +54,17 @@ class UnderWay:
         self,
         record: ProjectRecord,
         rotation: RotationRecord,
-        operation: OperationRecord | None,
+        open_operations: Mapping[str, OperationRecord],
         now: datetime,
         evidence: str,
     ) -> None:
         """Atlas holds the target: from now on the clusters are followed."""
+        operation = open_operations.get(rotation.operation_id)
+        if rotation.replaced is not None:
+            before = open_operations.get(rotation.replaced.operation_id)
+            what = f"Atlas holds {rotation.to_identifier} now"
+            await self.superseded(record, rotation.replaced, before, what, now)
+            rotation.replaced = None
         rotation.state = "following"
         rotation.answered_at = now
         rotation.clusters = {}
@@ -69,6 +78,16 @@ class UnderWay:
         if operation is not None:
             operations.move(operation, "waiting")
             operations.add_step(operation, now, f"Atlas holds {rotation.to_identifier}")
+
+    async def _close_what_was_cut_short(
+        self, rotation: RotationRecord | None, open_operations: Mapping[str, OperationRecord]
+    ) -> None:
+        """Close the intent of a run that ended between writing it down and remembering it: nothing was sent."""
+        for operation in open_operations.values():
+            if operation.audit_key is None or (rotation is not None and rotation.audit_key == operation.audit_key):
+                continue
+            await self.audit.close(operation.audit_key, "notDone", evidence="the run ended before anything was sent")
+            operation.audit_key = None
 
     async def follow(
         self, record: ProjectRecord, facts: ProjectFacts, operation: OperationRecord | None, now: datetime

@@ -17,7 +17,8 @@ from keysteward.store.ports import Value
 
 CHUNK = 30_000
 """Characters of JSON in one column: a column holds at most 32,768 UTF-16 units, and our JSON is ASCII."""
-MOST_CHUNKS = 30
+MOST_CHUNKS = 17
+"""A row holds 1 MiB, and a character of a column counts two bytes."""
 
 
 class Record(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
@@ -47,7 +48,8 @@ class RotationRecord(Record):
     answered_at: datetime | None = None
     clusters: dict[str, ClusterProgressRecord] = {}
     looks_without_news: int = 0
-    age_alert_was_open: bool = False
+    replaced: RotationRecord | None = None
+    """What was followed until this push began; it is followed on where the push does not go through."""
 
 
 class AttemptRecord(Record):
@@ -131,6 +133,8 @@ class OperationRecord(Record):
     created_at: datetime
     vault: str | None = None
     key_identifier: str | None = None
+    audit_key: str | None = None
+    """The audit row of its push, remembered before the row is written, so that the next run can close it."""
     steps: list[StepRecord] = []
     error: dict[str, Any] | None = None
 

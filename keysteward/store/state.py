@@ -7,6 +7,7 @@ scope's record; operations are written by their creator first and by the lease's
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -97,11 +98,9 @@ class State:
     async def forget_vault(self, project_id: str, vault: str) -> None:
         await self._tables.delete(VAULTS, vault.lower(), project_id)
 
-    async def projects_using(self, vault: str, key: str | None) -> list[str] | None:
-        """Return the projects that use a vault, or one key of it; None: no project is known to use the vault."""
+    async def projects_using(self, vault: str, key: str | None) -> list[str]:
+        """Return the projects that are known to use a vault, or one key of it."""
         rows = await self._all(VAULTS, vault.lower())
-        if not rows:
-            return None
         return [row.key for row in rows if key is None or row.values.get("key") == key.lower()]
 
     async def note_identifier(self, project_id: str, seen_at: datetime, identifier: str, source: str) -> None:
@@ -111,7 +110,7 @@ class State:
     async def note_addresses(self, project_id: str, seen_at: datetime, addresses: Sequence[NodeAddresses]) -> None:
         """Keep for good which addresses the nodes of a project were seen to use and to announce."""
         content = {a.cluster: {"outbound": a.outbound, "announced": a.announced} for a in addresses}
-        text = msgspec.json.encode(content).decode()
+        text = json.dumps(content)
         parts = {f"json{i // 30_000}": text[i : i + 30_000] for i in range(0, len(text), 30_000)}
         await self._note(project_id, "addresses", seen_at, parts)
 

@@ -16,11 +16,13 @@ from typing import Any
 
 import httpx
 
+from keysteward.clients.retry_after import asked_wait
 from keysteward.clock import Clock
 from keysteward.errors import RefusedError, TryLaterError
 
 TOKEN_PATH = "/api/oauth/token"  # noqa: S105 - a path, not a token
 REFRESH_EARLY_SECONDS = 300
+END_MARGIN_SECONDS = 60
 AFTER_FAILURE_SECONDS = 15
 YOUNG_SECONDS = 60
 """Atlas also answers 401 where a role is missing: a token this young is good, and another one would not help."""
@@ -39,6 +41,7 @@ class ServiceAccountAuth(httpx.Auth):
         self._token: str | None = None
         self._use_until = 0.0
         self._got_at = 0.0
+        self._ends_at = 0.0
         self._leave_alone_until = 0.0
         self._last_failure: TryLaterError | RefusedError | None = None
 
@@ -46,8 +49,15 @@ class ServiceAccountAuth(httpx.Auth):
         return "ServiceAccountAuth()"
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Add the token, getting one where needed, and once more after a 401 (a token may be revoked early)."""
-        token = self._fresh()
+        """
+        Add the token, getting one where needed, and once more after a 401 (a token may be revoked early).
+
+        A change is never sent a second time, nor made to wait for a token: it rests on what was read just before.
+        """
+        changes = request.method != "GET"
+        token = self._usable() if changes else self._fresh()
+        if token is None and changes:
+            raise TryLaterError("tokenOutdated", "there is no good token to make a change with", 1)
         if token is None:
             async with self._one_at_a_time:
                 token = self._fresh()
@@ -58,6 +68,9 @@ class ServiceAccountAuth(httpx.Auth):
         answer = yield request
         if answer.status_code != httpx.codes.UNAUTHORIZED or not self._may_be_outdated(token):
             return
+        if changes:
+            self._token = None
+            raise TryLaterError("tokenOutdated", "Atlas no longer takes the token", 1)
         async with self._one_at_a_time:
             if self._token == token:
                 self._token = None
@@ -71,6 +84,10 @@ class ServiceAccountAuth(httpx.Auth):
     def _fresh(self) -> str | None:
         return self._token if self._token is not None and self._clock.monotonic() < self._use_until else None
 
+    def _usable(self) -> str | None:
+        """A token that is not at its end, though it may be due for renewal."""
+        return self._token if self._token is not None and self._clock.monotonic() < self._ends_at else None
+
     def _may_be_outdated(self, token: str) -> bool:
         """Whether a 401 may be the token's fault: another one is here already, or this one is no longer young."""
         return token != self._token or self._clock.monotonic() - self._got_at >= YOUNG_SECONDS
@@ -81,6 +98,9 @@ class ServiceAccountAuth(httpx.Auth):
             if isinstance(self._last_failure, RefusedError):
                 raise self._last_failure
             raise TryLaterError(self._last_failure.code, self._last_failure.message, wait)
+        # Counts as failed until it is answered: a broken connection never comes back to this generator.
+        self._leave_alone_until = self._clock.monotonic() + AFTER_FAILURE_SECONDS
+        self._last_failure = TryLaterError("tokenUnreachable", "Atlas's token endpoint did not answer")
         return httpx.Request(
             "POST",
             self._url,
@@ -98,8 +118,10 @@ class ServiceAccountAuth(httpx.Auth):
             self._leave_alone_until = now + max(asked or 0.0, AFTER_FAILURE_SECONDS)
             self._last_failure = error
             raise
+        self._leave_alone_until, self._last_failure = 0.0, None
         self._token = token
         self._got_at = now
+        self._ends_at = now + seconds - END_MARGIN_SECONDS
         self._use_until = now + max(seconds - REFRESH_EARLY_SECONDS, seconds / 2)
         return token
 
@@ -121,7 +143,7 @@ def _read_token(answer: httpx.Response) -> tuple[str, float]:
     oauth_code = body.get("error") if isinstance(body.get("error"), str) else None
     code = str(body.get("errorCode") or oauth_code or f"HTTP_{status}")
     if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        raise TryLaterError(code, f"Atlas gave no token: {status}", retry_after(answer))
+        raise TryLaterError(code, f"Atlas gave no token: {status}", asked_wait(answer.headers.get("retry-after", "")))
     if status == httpx.codes.FORBIDDEN:
         # Too many live tokens answer 403 as well; they expire within the hour, so this passes by itself.
         raise TryLaterError(code, "Atlas gave no token: access denied, or 100 tokens are live", 300)
@@ -134,9 +156,3 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def retry_after(answer: httpx.Response) -> float | None:
-    """``Retry-After`` in seconds, or None. Atlas sends seconds, never a date."""
-    text = answer.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else None

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from keysteward.clients.atlas import wire
-from keysteward.clients.atlas.auth import retry_after
 from keysteward.clients.budget import Budgets
+from keysteward.clients.retry_after import asked_wait
 from keysteward.clock import Clock
 from keysteward.errors import RefusedError, TryLaterError
 from keysteward.facts import EncryptionAtRest
@@ -24,6 +24,7 @@ from keysteward.limits import REQUEST_SECONDS
 from keysteward.vocabulary import PROJECT_ID, Cluster, InvalidNameError, KeyIdentifier, NodeAddresses
 
 PAGE = 500
+MOST_PAGES = 1000
 AGE_ALERT = "AZURE_ENCRYPTION_KEY_NEEDS_ROTATION"
 
 PASSING_REFUSALS = frozenset(
@@ -106,13 +107,18 @@ class AtlasClient:
     async def _pages(
         self, project_id: str, path: str, version: str, query: Mapping[str, str] | None = None
     ) -> Sequence[Any]:
+        """Read a list to its end, within the time of one request: whoever holds a lease counts on that."""
         rows: list[Any] = []
-        for number in range(1, 1000):
-            page = {"itemsPerPage": str(PAGE), "pageNum": str(number), **(query or {})}
-            found = wire.results(await self._call(project_id, "GET", path, version, query=page))
-            rows += found
-            if len(found) < PAGE:
-                return rows
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                for number in range(1, MOST_PAGES):
+                    page = {"itemsPerPage": str(PAGE), "pageNum": str(number), **(query or {})}
+                    found = wire.results(await self._call(project_id, "GET", path, version, query=page))
+                    rows += found
+                    if len(found) < PAGE:
+                        return rows
+        except TimeoutError:
+            raise TryLaterError("atlasUnreachable", f"groups/{{groupId}}{path}: its pages took too long") from None
         raise TryLaterError("atlasAnswerUnreadable", "Atlas's list does not end")
 
     def _encryption(self, body: Mapping[str, Any]) -> EncryptionRead:
@@ -143,7 +149,12 @@ class AtlasClient:
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise TryLaterError("atlasUnreachable", f"{template}: {type(error).__name__}") from None
-        return _read(answer, template)
+        try:
+            return _read(answer, template)
+        except TryLaterError as error:
+            if error.retry_after_seconds is not None:
+                self._budgets.pause(project_id, error.retry_after_seconds)
+            raise
 
 
 def _read(answer: httpx.Response, template: str) -> dict[str, Any]:
@@ -162,7 +173,7 @@ def _read(answer: httpx.Response, template: str) -> dict[str, Any]:
     message = f"{template}: {status}{_parameters(fields)}"
     passing = status in {408, 425, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR or code in PASSING_REFUSALS
     if passing or named is None:
-        raise TryLaterError(code, message, retry_after(answer))
+        raise TryLaterError(code, message, asked_wait(answer.headers.get("retry-after", "")))
     raise RefusedError(code, message, status)
 
 

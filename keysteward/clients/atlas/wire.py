@@ -75,7 +75,7 @@ def node_addresses(body: Mapping[str, Any]) -> list[NodeAddresses]:
 
 
 def _addresses_of(entry: object) -> NodeAddresses:
-    if not isinstance(entry, dict) or not _text(entry.get("clusterName")):
+    if not isinstance(entry, dict) or not CLUSTER_NAME.fullmatch(_text(entry.get("clusterName")) or ""):
         raise _unreadable("a list of node addresses")
     return NodeAddresses(
         cluster=entry["clusterName"],
