@@ -33,7 +33,7 @@ DEEP_QUEUE = Path(__file__).resolve().parent / "deep_queue.cjs"
 SEED = 20260901
 EVENTS = "/runtime/webhooks/eventgrid?functionName="
 TRIES_SECONDS = 0.02
-_RUN = re.compile(r" keysteward\.runner: (?P<outcome>\S+) scope=project:(?P<project>[0-9a-f]{24}) because=(?P<why>\S+)")
+_RUN = re.compile(r"keysteward\.runner: (?P<outcome>\w+)\b.* scope=project:(?P<project>[0-9a-f]{24})\b.* because=(?P<why>\w+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,9 @@ class Story:
         for step in operation["steps"][2:]:
             say.row("Keysteward", step["what"])
         self._tell_why(operation["operationId"])
+        say.row(
+            "Keysteward", "next: nothing, until a newer version comes; the timer looks every 15 minutes all the same"
+        )
         self._proved("a new version was rotated to", f"1 push, taken by {', '.join(CLUSTERS)}; the age alert ended")
 
     def _repair(self) -> None:
@@ -197,9 +200,7 @@ class Story:
         if len(pushes) != 1 or pushed_identifier(push) != target or push["status"] != OK or not push["changes"]:
             raise NotObservedError(f"exactly one good push of {short(target)}; seen: {push['status']} {push['body']}")
         self.in_use = target
-        self.timeline.row(
-            "Atlas", f"PATCH encryptionAtRest: {push['status']}; the project's key is {short(target)} now"
-        )
+        self.timeline.row("Atlas", f"takes PATCH encryptionAtRest: the project's key is {short(target)} now")
 
     def _taken(self, target: str) -> None:
         told: set[tuple[str, str]] = set()

@@ -79,16 +79,21 @@ class App:
 
     async def _handle_hint(self, hint: VaultHint, sent_at: datetime | None) -> str:
         """Find the projects that a vault's event is about; the first is reconciled at once, the others by messages."""
-        found = await self.state.projects_using(hint.vault, hint.key)
-        messages = [
-            ReconcileMessage(s, hint.because, hinted=True) for s in map(Scope.project, found) if s in self.scopes
-        ]
+        users = await self.state.projects_using(hint.vault)
+        keys = {p: key for p, key in users.items() if p in self.settings.project_ids}
+        ours = [p for p, key in keys.items() if hint.key is None or key == hint.key.lower()]
+        messages = [ReconcileMessage(Scope.project(p), hint.because, hinted=True) for p in ours]
         if not messages:
-            # Nobody is known to use it, which may only mean that a project was not seen yet or has just moved there.
+            if keys and not await self._somebody_is_unseen():
+                return "nobodyUsesIt"
             return await self.runner.handle(ReconcileMessage(Scope.fleet(), hint.because, hinted=True), sent_at)
         for message in messages[1:]:
             await self.queue.send(encode(message))
         return await self.runner.handle(messages[0], sent_at)
+
+    async def _somebody_is_unseen(self) -> bool:
+        """Whether a project of the settings was never looked at, so that nobody can say which key it uses."""
+        return bool(set(self.settings.project_ids) - {record.project_id for record in await self.state.projects()})
 
     async def record_poisoned(self, text: str) -> None:
         """Record a message that failed too often. The next timer repairs what it was for."""

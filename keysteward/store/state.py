@@ -98,10 +98,9 @@ class State:
     async def forget_vault(self, project_id: str, vault: str) -> None:
         await self._tables.delete(VAULTS, vault.lower(), project_id)
 
-    async def projects_using(self, vault: str, key: str | None) -> list[str]:
-        """Return the projects that are known to use a vault, or one key of it."""
-        rows = await self._all(VAULTS, vault.lower())
-        return [row.key for row in rows if key is None or row.values.get("key") == key.lower()]
+    async def projects_using(self, vault: str) -> dict[str, str]:
+        """Return the projects that are known to use a vault, each with the name of its key in lower case."""
+        return {row.key: str(row.values.get("key", "")) for row in await self._all(VAULTS, vault.lower())}
 
     async def note_identifier(self, project_id: str, seen_at: datetime, identifier: str, source: str) -> None:
         """Keep for good that from *seen_at* on Atlas was seen to use *identifier*."""

@@ -235,8 +235,11 @@ def test_what_holds_a_project_back_is_told_by_operation_list_and_trail(app: App,
     assert (listed.hold.code, listed.rotation.state) == ("keyVersionsUnknown", "unknown")
     page = shaped(app.call("GET", f"/api/audit?project={project.id}").json(), AuditPage)
     assert [(one.what, one.reason, one.result) for one in page.records] == [
-        ("refusedToAct", "keyVersionsUnknown", "held")
+        ("refusedToAct", "an operator asked for a reconcile", "held"),
+        ("refusedToAct", "keyVersionsUnknown", "held"),
     ]
+    assert page.records[0].who.startswith("key:")
+    assert page.records[0].operation_id == operation.operation_id
 
 
 def test_a_version_that_must_not_be_taken_is_explained_and_not_pushed(app: App, project: Project) -> None:

@@ -99,7 +99,7 @@ def _fault(random: Random) -> tuple[str, tuple[Any, ...]]:
                 Fault(FaultKind.DELAY, latency_seconds=random.choice((20.0, 59.5, 70.0)), **push),
                 Fault(status=400, code="INVALID_AZURE_CREDENTIALS", **push),
                 Fault(status=400, code="INVALID_AZURE_CREDENTIALS", **push),
-                Fault(status=400, code=random.choice(_REFUSALS), **push),
+                Fault(status=400, code=random.choice(_REFUSALS), **(push | {"times": random.choice((1, 2, 50))})),
                 Fault(status=429, code="RATE_LIMITED", retry_after=5, host=_ATLAS, route="/token", times=times),
                 Fault(status=403, code="IP_ADDRESS_NOT_ON_ACCESS_LIST", host=_ATLAS, times=times),
             )

@@ -17,6 +17,7 @@ WORDS = {
     "keysteward.plan",
     "keysteward.reasons",
     "keysteward.limits",
+    "keysteward.logs",
     "keysteward.clock",
     "keysteward.secret",
     "keysteward.problem",

@@ -45,15 +45,18 @@ def no_rotation_is_left_open(played: Played) -> Iterator[str]:
 
 
 def no_operation_is_left_open(played: Played) -> Iterator[str]:
-    """An operation that has not ended waits for a rotation whose key, as the world shows, cannot be used now."""
+    """An operation is open only with a rotation whose key, as the world shows, cannot be used now, or in line for it."""
     stuck = {
-        record["projectId"]
+        record["projectId"]: record["rotation"]["operationId"]
         for record in rows_of(played, "keystewardRecords")
         if record.get("rotation") is not None and not played.world.cloud.atlas.project(record["projectId"]).valid
     }
     for operation in rows_of(played, "keystewardOperations"):
-        ended = operation["state"] in {"succeeded", "held", "failed"}
-        if not ended and operation["projectId"] not in stuck:
+        if operation["state"] in {"succeeded", "held", "failed"}:
+            continue
+        followed = stuck.get(operation["projectId"])
+        in_line = followed is not None and operation["who"] != "keysteward"
+        if operation["operationId"] != followed and not in_line:
             last = (operation.get("steps") or [{}])[-1]
             yield f"operation {operation['operationId'][-6:]} ({operation['kind']}) is still {operation['state']}: {last}"
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from demo import children
+from demo.__main__ import main
 from demo.children import Child
 from demo.cloud import Cloud
 from demo.errors import NotObservedError, StageError
 from demo.invitation import invite
 from demo.operator import Operator
 from demo.stage import Stage
+from demo.story import Story
 from demo.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -118,3 +122,89 @@ def test_what_is_not_seen_in_time_is_named() -> None:
     stage = stage_of()
     with pytest.raises(NotObservedError, match="the end of the world"):
         stage.until(lambda: False, 0.0, "the end of the world")
+
+
+class Scripted(Cloud):
+    """A cloud whose record says what a test wants it to say."""
+
+    def __init__(self, *pushes: dict[str, Any], lost: int = 0) -> None:
+        super().__init__(httpx.Client(trust_env=False))
+        object.__setattr__(self, "_said", (pushes, lost))
+
+    def pushes(self, since: int = 0) -> list[dict[str, Any]]:
+        return list(self._said[0])
+
+    def state(self) -> dict[str, Any]:
+        return {"eventGrid": {"pending": [], "lost": [{"type": "A.B"}] * self._said[1]}}
+
+    _said: tuple[tuple[dict[str, Any], ...], int]
+
+
+TARGET = f"https://kv-a.vault.azure.net/keys/k/{'1' * 32}"
+
+
+def push(identifier: str = TARGET, status: int = 200, *, changes: bool = True) -> dict[str, Any]:
+    return {"status": status, "changes": changes, "body": {"azureKeyVault": {"keyIdentifier": identifier}}}
+
+
+def told_with(cloud: Cloud) -> Story:
+    stage = Stage(cloud, Operator(httpx.Client(trust_env=False)), "", "", ())
+    return Story(stage, Timeline(io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    "pushes",
+    [
+        pytest.param([push(), push()], id="two pushes"),
+        pytest.param([push(TARGET[:-1] + "2")], id="a push of another version"),
+        pytest.param([push(status=400, changes=False)], id="a push that Atlas refused"),
+        pytest.param([push(changes=False)], id="a push that changed nothing"),
+    ],
+)
+def test_the_story_does_not_believe(pushes: list[dict[str, Any]]) -> None:
+    story = told_with(Scripted(*pushes))
+    with pytest.raises(NotObservedError, match="exactly one good push"):
+        story._pushed(TARGET, 0)
+
+
+def test_the_story_believes_one_good_push_and_goes_on_from_it() -> None:
+    story = told_with(Scripted(push()))
+    story._pushed(TARGET, 0)
+    assert story.in_use == TARGET
+
+
+def test_the_story_does_not_take_a_given_up_event_for_a_delivered_one() -> None:
+    with pytest.raises(NotObservedError, match="given up"):
+        told_with(Scripted(lost=1))._delivered("an event")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (NotObservedError("the push of a version"), 1, "missing  the push of a version"),
+        (StageError("the simulator ended by itself"), 2, "the simulator ended by itself"),
+        (KeyboardInterrupt(), 130, "nothing is left running"),
+        (None, 0, "Observed, all of it"),
+    ],
+    ids=["a step that was not seen", "a process that ended", "an interrupt", "all seen"],
+)
+def test_the_exit_code_is_zero_only_when_all_was_seen(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException | None,
+    code: int,
+    said: str,
+) -> None:
+    def tell(self: Story) -> None:
+        if error is not None:
+            raise error
+
+    @contextlib.contextmanager
+    def stage() -> Iterator[Stage]:
+        yield stage_of()
+
+    monkeypatch.setattr(Story, "tell", tell)
+    monkeypatch.setattr("demo.__main__.running_stage", stage)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert main(["--once"]) == code
+    assert said in capsys.readouterr().out

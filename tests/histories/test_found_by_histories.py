@@ -1,0 +1,87 @@
+"""Short histories that once broke an invariant, each named for the behaviour that it asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from simulator.faults import Fault, FaultKind
+from tests.harness.processes import Strike, StrikeKind
+from tests.harness.steps import History, Step
+from tests.harness.verdict import assert_holds
+
+ATLAS = "cloud.mongodb.com"
+
+
+def after(wait: float, what: str, *args: Any) -> Step:
+    return Step(wait, what, args)
+
+
+def pushes_fail(**fault: Any) -> Step:
+    return after(0, "order_fault", Fault(host=ATLAS, method="PATCH", **fault))
+
+
+REFUSED_FOR_A_WHILE = pushes_fail(status=400, code="INVALID_AZURE_CREDENTIALS", times=5)
+
+FOUND = [
+    pytest.param(
+        [REFUSED_FOR_A_WHILE, after(900, "new_version", "good"), after(30, "set_posture", "rbac")],
+        id="a try whose time has come while something else holds it back asks for no look after look",
+    ),
+    pytest.param(
+        [REFUSED_FOR_A_WHILE, after(900, "new_version", "good"), after(60, "switch_encryption", 0)],
+        id="a push that Atlas did not take is forgotten once encryption is switched off",
+    ),
+    pytest.param(
+        [
+            pushes_fail(kind=FaultKind.TRUNCATE),
+            after(400, "new_version", "good"),
+            after(8, "order_fault", Fault(host=ATLAS, status=403, code="IP_ADDRESS_NOT_ON_ACCESS_LIST", times=5)),
+            after(900, "new_version", "disabled"),
+        ],
+        id="a push whose answer was lost is remembered while Atlas cannot be read",
+    ),
+    pytest.param(
+        [after(0, "switch_encryption", 0), after(45, "rotate", 0, 0)],
+        id="a rotation is not called done where encryption is off",
+    ),
+    pytest.param(
+        [
+            after(6, "new_version", "beginsSoon"),
+            after(1.5, "versions_at_once", 2),
+            after(90, "rotate", 0, None),
+            after(20, "strike", Strike(StrikeKind.FREEZE, "* keystewardScopes", 25, 130)),
+            after(90, "rotate", 0, 11),
+        ],
+        id="what was decided for one request ends no other request",
+    ),
+    pytest.param(
+        [
+            pushes_fail(kind=FaultKind.TRUNCATE),
+            after(60, "new_version", "good"),
+            after(40, "new_version", "good"),
+            after(0, "strike", Strike(StrikeKind.KILL, "after PATCH *")),
+            after(90, "set_enabled", 2, False),
+        ],
+        id="a rotation that was cut short while another took its place does not wait for ever",
+    ),
+    pytest.param(
+        [
+            after(900, "order_fault", Fault(FaultKind.DELAY, host=ATLAS, route="/token", latency_seconds=15)),
+            pushes_fail(status=401, code="USER_UNAUTHORIZED"),
+            after(0, "new_version", "good"),
+        ],
+        id="a push is not sent again on settings that grew old while a new token was fetched",
+    ),
+    pytest.param(
+        [after(60, "new_version", "good")],
+        id="a cluster that waits for its turn has not settled",
+    ),
+]
+
+
+@pytest.mark.parametrize("steps", FOUND)
+@pytest.mark.parametrize("seed", [0, 112])
+def test_found_by_a_history(steps: list[Step], seed: int) -> None:
+    assert_holds(History(seed, steps), shrinks=False)
