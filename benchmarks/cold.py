@@ -21,13 +21,15 @@ GOAL = 1.5
 PAIRS = 6
 MEMBER = Member("64b0c1d2e3f4000000000001", "kv-bench-001")
 
-METHOD = (
-    "Each run starts a new host process on its app and posts one KeyNewVersionCreated event as soon as the host says "
-    "that it is ready. The time from the spawn to the 202 counts: the host answers 202 only after the message is in "
-    "the queue (a real Azurite).",
-    "The queue is empty at each start. The two apps take turns, after one of each that is not counted (it fills the disk cache). Medians are compared. "
-    "Both run in the same local host with Microsoft's own worker, whose own start is part of both times.",
-)
+METHOD = """
+Each run starts a new host process on its app and posts one KeyNewVersionCreated event as soon as the host says that
+it is ready. The time from the spawn to the 202 counts: the host answers 202 only after the message is in the queue (a
+real Azurite).
+
+The queue is empty at each start. The two apps take turns, after one of each that is not counted (it fills the disk
+cache). Medians are compared. Both run in the same local host with Microsoft's own worker, whose own start is part of
+both times.
+"""
 
 
 async def measure(pairs: int = PAIRS) -> Figure:

@@ -16,7 +16,7 @@ class Figure:
     ratio: float
     goal: float
     raw: Mapping[str, str]
-    method: Sequence[str]
+    method: str
     faults: Sequence[str] = ()
 
     @property
@@ -38,5 +38,5 @@ def ratio(measured: float, floor: float) -> float:
 
 def spread(values: Sequence[float], unit: str, digits: int = 1) -> str:
     """Say median, smallest and largest of some values."""
-    middle = statistics.median(values)
-    return f"median {middle:.{digits}f} {unit} ({min(values):.{digits}f} to {max(values):.{digits}f}, n = {len(values)})"
+    middle, low, high = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"median {middle} {unit}".rstrip() + f" ({low} to {high}, n = {len(values)})"

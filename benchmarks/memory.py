@@ -14,11 +14,12 @@ PROJECTS = 25
 FIRST = 50
 ALL = 1000
 
-METHOD = (
-    "Resident memory of the host process (host, worker and app together), as `ps` has it. Reconciles are those of the "
-    "timer, one fan-out after the other, each waited for; they are counted by the app's own log. Latencies are off.",
-    f"{PROJECTS} projects, so that neither the app's budget of requests nor Atlas's rate limits slow the runs.",
-)
+METHOD = f"""
+Resident memory of the host process (host, worker and app together), as `ps` has it. Reconciles are those of the
+timer, one fan-out after the other, each waited for; they are counted by the app's own log. Latencies are off.
+
+{PROJECTS} projects, so that neither the app's budget of requests nor Atlas's rate limits slow the runs.
+"""
 
 
 async def measure(reconciles: int = ALL) -> Figure:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import httpx
 
-from devhost.azurite import Azurite, start_azurite
 from benchmarks.host_process import HostChild, running_host
 from benchmarks.storage_tap import StorageTap
 from benchmarks.world import Member, app_settings, populate
+from devhost.azurite import Azurite, start_azurite
 from simulator.clock import SimulatedClock
 from simulator.cloud import Cloud
 from simulator.latencies import LatencyTable
@@ -33,7 +33,9 @@ DEEP_QUEUE = Path(__file__).resolve().parent / "deep_queue.cjs"
 SEED = 20260901
 EVENTS = "/runtime/webhooks/eventgrid?functionName="
 TRIES_SECONDS = 0.02
-_RUN = re.compile(r"keysteward\.runner: (?P<outcome>\w+)\b.* scope=project:(?P<project>[0-9a-f]{24})\b.* because=(?P<why>\w+)")
+_RUN = re.compile(
+    r"keysteward\.runner: (?P<outcome>\w+)\b.* scope=project:(?P<project>[0-9a-f]{24})\b.* because=(?P<why>\w+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,14 @@ class Stack:
         self.cloud_calls.append(CloudCall(time.perf_counter(), response.latency_seconds, exchange))
 
     def note_line(self, line: str) -> None:
-        if (found := _RUN.search(line)) is not None:
-            self.runs.append(Run(time.perf_counter(), found["project"], found["outcome"], found["why"]))
+        if (run := run_told_by(line)) is not None:
+            self.runs.append(run)
+
+
+def run_told_by(line: str) -> Run | None:
+    """Read a line of the host's log; None where it does not tell that a project's reconcile came to its end."""
+    found = _RUN.search(line)
+    return Run(time.perf_counter(), found["project"], found["outcome"], found["why"]) if found is not None else None
 
 
 @contextlib.asynccontextmanager

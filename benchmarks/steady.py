@@ -16,12 +16,13 @@ BOUND = 4
 PROJECTS = 5
 ROUNDS = 4
 
-METHOD = (
-    "Timer runs of several healthy projects, each reconciled before; every request that the simulator answered for a "
-    "project or its vault is counted, over all rounds. The worst reconcile counts.",
-    "Not steady state, so not counted: token requests of Atlas and of the managed identity, and the one unauthorised "
-    "request of each new Key Vault client (its challenge). Both are told below. The project's name is read once a day.",
-)
+METHOD = """
+Timer runs of several healthy projects, each reconciled before; every request that the simulator answered for a
+project or its vault is counted, over all rounds. The worst reconcile counts.
+
+Not steady state, so not counted: token requests of Atlas and of the managed identity, and the one unauthorised
+request of each new Key Vault client (its challenge). Both are told below. The project's name is read once a day.
+"""
 
 
 async def measure(rounds: int = ROUNDS) -> Figure:

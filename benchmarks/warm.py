@@ -48,15 +48,18 @@ an intent stands before an act and the lease is proven before it, and the record
 Clusters, addresses, the alert and the project's name decide nothing about a push, so they are in no chain.
 """
 
-METHOD = (
-    "One rotation after the other, each of another project, in a process that has rotated before. Event deliveries "
-    "are posted to the host's Event Grid webhook; the message goes through Azurite and the host's queue trigger.",
-    "Measured: from just before the POST until the PATCH has arrived at the simulator.",
-    "Floor: from the end of the call that queued this message to the end of the call that fetched it, plus the "
-    "longest chain of `AFTER` in `benchmarks/warm.py`. Storage calls are timed by a tap between the app and Azurite, "
-    "cloud calls by the simulator from arrival to answer; TLS, the proxy and the client's own time count against us.",
-    "The ratio is the median of all rotations; the worst is told beside it.",
-)
+METHOD = """
+One rotation after the other, each of another project, in a process that has rotated before. Event deliveries are
+posted to the host's Event Grid webhook; the message goes through Azurite and the host's queue trigger.
+
+Measured: from just before the POST until the PATCH has arrived at the simulator.
+
+Floor: from the end of the call that queued this message to the end of the call that fetched it, plus the longest
+chain of `AFTER` in `benchmarks/warm.py`. Storage calls are timed by a tap between the app and Azurite, cloud calls by
+the simulator from arrival to answer; TLS, the proxy and the client's own time count against us.
+
+The ratio is the median of all rotations; the worst is told beside it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +153,7 @@ def rotation_of(
     for one in calls_of(list(cloud), member.project_id, member.vault):
         if one.began_at < push.began_at and (name := _cloud_name(one)) is not None:
             seconds.setdefault(name, one.seconds)
-    return Rotation(
-        push.began_at - begun, fetched.ended_at - queued.ended_at, longest_chain(seconds, AFTER, "push")
-    )
+    return Rotation(push.began_at - begun, fetched.ended_at - queued.ended_at, longest_chain(seconds, AFTER, "push"))
 
 
 _STORAGE = {

@@ -53,11 +53,6 @@ class Cloud:
         wanted = f"/keys/{KEY}"
         return [one for one in self.requests(since) if one["path"].rstrip("/") == wanted and one["status"] == OK]
 
-    def looks_at_encryption(self, since: int = 0) -> list[Json]:
-        """The reads of the project's encryption settings."""
-        found = (one for one in self.requests(since) if one["method"] == "GET" and _of_encryption(one))
-        return [one for one in found if one["status"] == OK]
-
     def new_version(self, **what: object) -> str:
         """Make a version of the key, and give its identifier."""
         return str(self._ask("POST", f"/vaults/{VAULT}/keys/{KEY}/versions", what)["identifier"])

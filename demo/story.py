@@ -165,7 +165,7 @@ class Story:
         self._unchanged(begun)
         say.row(
             "Keysteward",
-            f"looked {len(self.cloud.looks_at_encryption(begun))} times, changed nothing",
+            "looked afresh and changed nothing",
             "Events say where to look, never what is true; a hint too many costs a look at most.",
         )
         self._proved("doubled and reordered events changed nothing", "the same identifier, no further push")
@@ -193,7 +193,9 @@ class Story:
 
     def _pushed(self, target: str, begun: int) -> None:
         self.timeline.row(
-            "Keysteward", "looks at the project afresh, decides, writes down its intent, and calls Atlas .."
+            "Keysteward",
+            "looks at the project afresh, decides, writes down its intent, and calls Atlas ..",
+            "Looks that events ask for are at least 5 s apart; the last is never lost.",
         )
         pushes = self.stage.until(lambda: self.cloud.pushes(begun), QUICK, f"a push of {short(target)}")
         push = pushes[-1]

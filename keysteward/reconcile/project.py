@@ -110,6 +110,10 @@ class ProjectReconciler:
     async def _observe_and_decide(self, project_id: str, lease: Lease) -> _Run:
         stored, found = await asyncio.gather(self.state.project(project_id), self.state.open_operations(project_id))
         record = stored.record
+        if not lease.last_run_ended:
+            # The history may be ahead of the record. What is seen next is noted again, even if it is what the record
+            # says: a change back in between would otherwise be missing for good.
+            record.identifier = record.addresses = None
         look_at_alert = record.rotation is not None or record.age_alert_open
         observation = await self.observer.observe(project_id, lease, look_at_alert=look_at_alert)
         now = self.clock.now()
@@ -360,16 +364,24 @@ def _intent(run: _Run, operation: OperationRecord, rotation: RotationRecord) -> 
 
 def request_of(record: ProjectRecord, found: list[OperationRecord]) -> RotateRequest | None:
     """The oldest rotation that an operator asked for and that is not followed already."""
-    followed = record.rotation.operation_id if record.rotation and record.rotation.state == "following" else None
+    # A push that is under way and not yet taken leaves the one that it replaces followed: its target is in use.
+    following = [r for r in _remembered(record.rotation) if r.state == "following"]
+    followed, taken = {r.operation_id for r in following}, {r.to_identifier for r in following}
     for operation in found:
-        if operation.kind != "rotate" or operation.who == operations.APP or operation.operation_id == followed:
+        if operation.kind != "rotate" or operation.who == operations.APP or operation.operation_id in followed:
             continue
+        if operation.key_identifier in taken:
+            continue  # it ends with the rotation that is followed, and holds back no newer version until then
         try:
             wanted = KeyIdentifier.parse(operation.key_identifier) if operation.key_identifier else None
         except InvalidNameError:
             continue
         return RotateRequest(operation.operation_id, wanted)
     return None
+
+
+def _remembered(rotation: RotationRecord | None) -> list[RotationRecord]:
+    return [r for r in (rotation, rotation.replaced if rotation is not None else None) if r is not None]
 
 
 def attempt_of(record: AttemptRecord | None) -> Attempt | None:
@@ -380,11 +392,12 @@ def attempt_of(record: AttemptRecord | None) -> Attempt | None:
 
 
 def _another_has_its_turn(run: _Run) -> bool:
-    """Whether an operator's rotation waits that the next run will decide about: this run was about another."""
-    if run.request is None or not (run.acted or run.open_operations[run.request.operation_id].ended):
+    """Whether an operator's rotation waits that the next run will decide about: this run was about another, or none."""
+    ours = run.request.operation_id if run.request is not None else None
+    if ours is not None and not (run.acted or run.open_operations[ours].ended):
         return False
     following = request_of(run.record, [o for o in run.open_operations.values() if not o.ended])
-    return following is not None and following.operation_id != run.request.operation_id
+    return following is not None and following.operation_id != ours
 
 
 def _drop_attempt_of_another_target(record: ProjectRecord, decision: RotationDecision, seen: Observation) -> None:

@@ -33,6 +33,8 @@ class Lease:
         self.started_at = started_at
         """The storage service's time just before the lease was taken."""
         self.covered_at: datetime | None = None
+        self.last_run_ended = True
+        """Whether the run before this one came to its end. If not, what it wrote may be half of what it meant to."""
         self._tables = tables
         self._clock = clock
         self._holder = holder
@@ -82,6 +84,7 @@ class Lease:
         """Write the lease over the free row *before* that was read, or anew."""
         self._etag = before.etag if before is not None else ""
         self.covered_at = time_of(before, "coveredAt")
+        self.last_run_ended = before is None or time_of(before, "startedAt") == self.covered_at
         await self._write(self._holder)
 
 

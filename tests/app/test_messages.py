@@ -68,7 +68,8 @@ def test_a_message_that_fails_at_every_try_is_recorded_and_the_next_timer_repair
 ) -> None:
     account, project_id = accounts["impatient"], OTHERS[0]
     impatient.run_timer()
-    eventually(lambda: impatient.summary(project_id)["observedAt"])
+    # Until the run has ended, and not only written: its last write would undo what is broken below.
+    eventually(lambda: f"scope=project:{project_id} because=timer" in impatient.host.log())
     row = {"PartitionKey": "project", "RowKey": project_id, "json0": "{ this is no record", "json1": ""}
     with TableServiceClient.from_connection_string(account.connection_string) as tables:
         records = tables.get_table_client("keystewardRecords")
@@ -80,7 +81,7 @@ def test_a_message_that_fails_at_every_try_is_recorded_and_the_next_timer_repair
     assert [(one["reason"], one["result"], one["scope"]) for one in told] == [
         ("actionFailed", "failed", f"project:{project_id}")
     ]
-    assert impatient.host.log().count("work failed") == 5
+    assert impatient.host.log().count("work failed: ") == 5
     eventually(lambda: account.waiting(f"{QUEUE}-poison") == 0)
     before = impatient.summary(project_id)["observedAt"]
     impatient.run_timer()
