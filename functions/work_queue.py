@@ -27,7 +27,9 @@ async def work(msg: func.QueueMessage) -> None:
     app = await get_app()
     text = msg.get_body().decode("utf-8", errors="replace")
     answer = await app.handle_message(text, _sent_at(msg))
-    log.debug("a message was worked on", extra={"answer": answer, "message_id": msg.id, "dequeue_count": msg.dequeue_count})
+    log.debug(
+        "a message was worked on", extra={"answer": answer, "message_id": msg.id, "dequeue_count": msg.dequeue_count}
+    )
 
 
 @bp.function_name("poisoned_work")

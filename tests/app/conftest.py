@@ -33,6 +33,7 @@ from tests.app.stage import (
     App,
     Cloud,
     Project,
+    all_seen,
     build,
 )
 from tests.devhost.processes import ROOT, eventually, running_host
@@ -186,16 +187,6 @@ class Stories:
     by_timer: Story
     by_hand: Story
     lost_before_the_timer: bool
-
-
-def all_seen(app: App, since: str = "", but_for: int = 0) -> None:
-    """Wait until every project was seen *since* then; not the first ones, and not the last one, which is not there."""
-
-    def seen() -> bool:
-        listed = app.call("GET", "/api/projects").json()["projects"][but_for:-1]
-        return all(one["observedAt"] is not None and one["observedAt"] > since for one in listed)
-
-    eventually(seen)
 
 
 @pytest.fixture(scope="session")

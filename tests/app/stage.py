@@ -16,6 +16,8 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from tests.devhost.processes import eventually
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -152,6 +154,16 @@ class App:
     def summary(self, project_id: str) -> dict[str, Any]:
         projects = self.call("GET", "/api/projects").json()["projects"]
         return next(one for one in projects if one["projectId"] == project_id)
+
+
+def all_seen(app: App, since: str = "", but_for: int = 0) -> None:
+    """Wait until every project was seen *since* then; not the first ones, and not the last one, which is not there."""
+
+    def seen() -> bool:
+        listed = app.call("GET", "/api/projects").json()["projects"][but_for:-1]
+        return all(one["observedAt"] is not None and one["observedAt"] > since for one in listed)
+
+    eventually(seen)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.app.stage import App, Project, cloud_event, key_event
+from tests.app.stage import OTHERS, App, Project, cloud_event, key_event
 from tests.devhost.processes import eventually
 
 if TYPE_CHECKING:
@@ -131,11 +132,13 @@ def test_a_delivery_that_is_no_json_of_events_is_not_acknowledged(app: App, raw:
     assert app.call("POST", path, raw=raw, headers={"aeg-event-type": "Notification"}).status == 500
 
 
-def test_an_event_of_a_vault_that_nobody_knows_starts_one_fan_out(app: App, project: Project) -> None:
+def test_an_event_of_a_vault_that_nobody_knows_starts_one_fan_out(dry_running: App) -> None:
+    # Not on the main host: its projects are many, and a look more would be counted by other tests.
     unknown = f"https://kv-unknown.vault.azure.net/keys/k/{'1' * 32}"
-    target = project.new_version(event=False)
-    assert app.deliver(*(key_event(unknown) for _ in range(10))).status == 202
-    pushed(project, target)
-    eventually(lambda: "fannedOut" in app.host.log())
-    assert app.host.log().count("fannedOut") == 1
-    assert json.dumps(app.call("GET", "/api/health").json()).count("kv-") == 0
+    began = datetime.now(UTC).isoformat()
+    assert dry_running.deliver(*(key_event(unknown) for _ in range(10))).status == 202
+    eventually(lambda: all((dry_running.summary(one)["observedAt"] or "") > began for one in OTHERS))
+    eventually(lambda: "fannedOut" in dry_running.host.log())
+    # The nine others are one more fan-out, a minute later.
+    assert dry_running.host.log().count("fannedOut") == 1
+    assert "kv-" not in json.dumps(dry_running.call("GET", "/api/health").json())

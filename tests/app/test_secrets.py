@@ -58,7 +58,7 @@ def test_secrets_are_in_no_log_row_message_or_answer(
         "the identity header": simulator.environment["IDENTITY_HEADER"],
     }
     for place, text in places.items():
-        assert len(text) > 100, f"{place}: nothing to look at"
+        assert text.strip(), f"{place}: nothing to look at"
         for name, secret in secrets.items():
             assert secret not in text, f"{name} is in {place}"
         assert TOKENS.search(text) is None, f"a token is in {place}"

@@ -1,4 +1,4 @@
-"""Questions that several invariants ask of what was seen. Answers come from the wire, the journal and the world only."""
+"""Questions that several invariants ask of what was seen: answered from the wire, the journal and the world only."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def is_hinted(run: Run) -> bool:
 
 
 def lease_writes(played: Played, scope: str) -> list[Written]:
-    return [w for w in played.tables.journal if w.table == "keystewardScopes" and w.partition == scope and w.key == "lease"]
+    return [
+        w for w in played.tables.journal if w.table == "keystewardScopes" and w.partition == scope and w.key == "lease"
+    ]
 
 
 def holder_at(leases: list[Written], at: float) -> Written | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from keysteward.events import hint_of
@@ -186,9 +187,8 @@ class Host:
         for _ in range(MOST_TRIES):
             process = self.instances.pick()
             if process is not None:
-                app = process.app
                 run = self._new_run(process, "poison", body)
-                await self._carry_out(run, lambda app=app: app.record_poisoned(body))
+                await self._carry_out(run, partial(process.app.record_poisoned, body))
                 if run.process.alive and run.error is None:
                     return
             await asyncio.sleep(AFTER_ERROR_SECONDS)
@@ -235,4 +235,3 @@ class Host:
 
     def _now(self) -> datetime:
         return self.cloud.clock.now()
-

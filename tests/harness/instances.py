@@ -73,8 +73,7 @@ class Instances:
         self,
         settings: Settings,
         cloud: Cloud,
-        tables: Tables,
-        queue: WorkQueue,
+        storage: tuple[Tables, WorkQueue],
         wire: Wire,
         gate: Gate,
         random: Random,
@@ -82,8 +81,7 @@ class Instances:
     ) -> None:
         self._settings = settings
         self._cloud = cloud
-        self._tables = tables
-        self._queue = queue
+        self._tables, self._queue = storage
         self._wire = wire
         self._random = random
         self._clock = AppClock(cloud.clock, loop_time)

@@ -52,9 +52,7 @@ class Written:
 class JournalledTables(ModelTables):
     """The model, and its journal."""
 
-    def __init__(
-        self, now: Callable[[], datetime], loop_time: Callable[[], float], gate: Gate, seed: int
-    ) -> None:
+    def __init__(self, now: Callable[[], datetime], loop_time: Callable[[], float], gate: Gate, seed: int) -> None:
         super().__init__(now, gate, seed)
         self.look_up: Callable[[], Snapshot] = dict
         self._loop_time = loop_time

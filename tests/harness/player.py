@@ -83,7 +83,7 @@ class Player:
         wire = Wire(cloud, gates, Random(f"{history.seed}:wire"), loop.time)
         settings = settings_for(world.project_ids, history.mode, dry_run=history.dry_run)
         random = Random(f"{history.seed}:instances")
-        instances = Instances(settings, cloud, tables, queue, wire, gates, random, loop.time)
+        instances = Instances(settings, cloud, (tables, queue), wire, gates, random, loop.time)
         host = Host(cloud, queue, bell, instances, Random(f"{history.seed}:host"), loop.time)
         host.timers_run = history.timers
         gates.on_kill = self._killed
@@ -130,7 +130,7 @@ class Player:
         """Let two timers pass, and then whatever still has a message under way."""
         played, until = self.played, self._loop.time() + QUIET_SECONDS
         await asyncio.sleep(TWO_TIMERS_SECONDS)
-        while self._loop.time() < until and (len(played.queue) or played.host.busy):
+        while self._loop.time() < until and (len(played.queue) or played.host.busy):  # noqa: ASYNC110 - time jumps
             await asyncio.sleep(QUIET_STEP_SECONDS)
 
     # Steps: the world.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keysteward.app import App
 
 
-class Killed(BaseException):  # noqa: N818 - no error: the machine went away
+class Killed(BaseException):
     """Ends whatever a killed process was doing."""
 
 
@@ -45,7 +45,7 @@ STORAGE_VERBS = frozenset({"get", "insert", "replace", "upsert", "delete", "quer
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """Strikes at the gate whose name matches *where* (``*`` and ``?``), after *skip* others that match, *times* over."""
+    """Strikes *times* over at the gate whose name matches *where* (``*``, ``?``), after *skip* others that match."""
 
     kind: StrikeKind
     where: str = "*"
@@ -109,7 +109,7 @@ class Gates:
         self.armed: list[tuple[Strike, int]] = []
         self.fallen: list[tuple[float, Strike, Run, str]] = []
         self.passed = 0
-        self.on_kill: Callable[[Process], None] = lambda process: None
+        self.on_kill: Callable[[Process], None] = lambda _: None
 
     def arm(self, strike: Strike) -> None:
         self.armed.append((strike, strike.skip))
@@ -162,7 +162,7 @@ class Gates:
             case StrikeKind.WAIT:
                 await asyncio.sleep(strike.seconds)
             case StrikeKind.STORAGE:
-                raise StorageError(f"the harness lets storage fail {point.split(' ')[0]} the effect")
+                raise StorageError(f"the harness lets storage fail {point.split(' ', maxsplit=1)[0]} the effect")
 
     def kill(self, process: Process) -> None:
         """End a process now; its tasks end at their next gate."""

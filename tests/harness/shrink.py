@@ -1,4 +1,4 @@
-"""Makes a failing history short: steps are taken out, and the set-up made plain, as long as it still fails the same way."""
+"""Makes a failing history short: takes steps out and makes the set-up plain, as long as it still fails the same way."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ def _simpler(history: History) -> Iterator[History]:
         for start in range(0, count, size):
             yield replace(history, steps=[*history.steps[:start], *history.steps[start + size :]])
         size //= 2
-    plain = {"projects": 1, "instances": 1, "background_faults": 0.0, "timers": True, "logs_everything": False}
-    for name, value in plain.items():
-        if getattr(history, name) != value:
-            yield replace(history, **{name: value})
+    plainer = (
+        replace(history, projects=1),
+        replace(history, instances=1),
+        replace(history, background_faults=0.0),
+        replace(history, timers=True),
+        replace(history, logs_everything=False),
+    )
+    yield from (candidate for candidate in plainer if candidate != history)

@@ -158,13 +158,13 @@ _KINDS = (
     _Kind(2, lambda r: ("lose_events", (r.randint(1, 2),))),
     _Kind(3, lambda r: ("double_events", (r.randint(1, 3),))),
     _Kind(2, lambda r: ("delay_events", (r.randint(1, 2), r.choice((4.0, 30.0, 700.0))))),
-    _Kind(3, lambda r: ("double_messages", ())),
-    _Kind(3, lambda r: ("end_tokens", ())),
+    _Kind(3, lambda _: ("double_messages", ())),
+    _Kind(3, lambda _: ("end_tokens", ())),
     _Kind(1, lambda r: ("fail_identity", (r.randint(1, 3),))),
     _Kind(4, lambda r: ("rotate", (_number(r), None))),
     _Kind(4, lambda r: ("rotate", (_number(r), _number(r)))),
     _Kind(3, lambda r: ("reconcile", (_number(r),))),
-    _Kind(2, lambda r: ("fan_out", ())),
+    _Kind(2, lambda _: ("fan_out", ())),
 )
 
 

@@ -39,7 +39,10 @@ def _rows(played: Played, *, every_request: bool) -> Iterator[tuple[float, str]]
             yield written.loop_at, f"      {written.run}: {written.key} {_short(dict(written.values))}"
         elif written.table == "keystewardAudit":
             row = record_of(written.values)
-            yield written.loop_at, f"      {written.run}: audit {row['what']} {row['result']} {row.get('after', '')[-6:]}"
+            yield (
+                written.loop_at,
+                f"      {written.run}: audit {row['what']} {row['result']} {row.get('after', '')[-6:]}",
+            )
 
 
 def _request(sent: Sent) -> str:

@@ -34,7 +34,8 @@ def assert_holds(history: History, invariants: Sequence[Invariant] = INVARIANTS,
     short = shortest(history, breaks_the_same) if shrinks else history
     played = play(short)
     text = [
-        f"history {history.seed} breaks an invariant. Again: python -m pytest tests/histories --history-seed {history.seed}",
+        f"history {history.seed} breaks an invariant. Again:",
+        f"  python -m pytest tests/histories --history-seed {history.seed}",
         *broken,
         "",
         "the shortest that breaks the same:",

@@ -68,6 +68,34 @@ FOUND = [
     ),
     pytest.param(
         [
+            after(12, "versions_at_once", 2),
+            after(0, "rotate", 0, 1),
+            after(3, "order_fault", Fault(host=ATLAS, method="PATCH", status=400, code="INVALID_AZURE_CREDENTIALS")),
+            after(180, "new_version", "good"),
+            after(3, "strike", Strike(StrikeKind.KILL, "* keystewardOperations")),
+        ],
+        id="an order whose rotation was being replaced does not hold newer versions back for ever",
+    ),
+    pytest.param(
+        [
+            after(900, "new_version", "good"),
+            after(18, "set_enabled", 1, False),
+            after(12, "versions_at_once", 3),
+            after(12, "rotate", 0, 1),
+        ],
+        id="an order for the version in use hides no hold",
+    ),
+    pytest.param(
+        [
+            after(60, "new_version", "good"),
+            after(0, "strike", Strike(StrikeKind.KILL, "after upsert keystewardHistory")),
+            after(20, "push_by_hand", 0, 0),
+            after(3, "set_enabled", 1, False),
+        ],
+        id="what Atlas went back to while a run was cut short stands in the history",
+    ),
+    pytest.param(
+        [
             after(900, "order_fault", Fault(FaultKind.DELAY, host=ATLAS, route="/token", latency_seconds=15)),
             pushes_fail(status=401, code="USER_UNAUTHORIZED"),
             after(0, "new_version", "good"),

@@ -1,5 +1,5 @@
 """
-The harness finds what it is there to find: the product is broken on purpose, and an invariant breaks within few histories.
+The harness finds what it is there to find: break the product on purpose, and an invariant breaks within few histories.
 
 Each case takes one safeguard out of the product. If its test fails, the histories no longer reach that safeguard.
 """
@@ -14,15 +14,17 @@ import pytest
 
 from keysteward import app as composition
 from keysteward.act import push as act_push
-from keysteward.act.push import KeyIdentifierPusher
 from keysteward.clients.atlas import auth
 from keysteward.clients.atlas.client import AtlasClient
 from keysteward.decide import rotation
+from keysteward.decide.settlement import decide_settlement
 from keysteward.facts import KeyVersions
-from keysteward.reconcile import project, runner
+from keysteward.reconcile import project, runner, under_way
 from keysteward.reconcile.project import ProjectReconciler
 from keysteward.reconcile.runner import RunResult, ScopeRunner
+from keysteward.reconcile.under_way import UnderWay
 from keysteward.store import lease
+from keysteward.store.audit import Audit
 from keysteward.store.lease import Lease
 from keysteward.store.ports import ANY_VERSION
 from keysteward.store.state import State
@@ -126,15 +128,10 @@ def every_run_asks_for_another(patch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_is_intended(patch: pytest.MonkeyPatch) -> None:
-    push = KeyIdentifierPusher.push
+    async def nothing(*_: object) -> None:
+        return
 
-    async def without_intent(self: KeyIdentifierPusher, *given: Any) -> Any:
-        async def nothing() -> None:
-            return
-
-        return await push(self, *given[:5], nothing, *given[6:])
-
-    patch.setattr(KeyIdentifierPusher, "push", without_intent)
+    patch.setattr(Audit, "add_at", nothing)
 
 
 def records_are_written_blindly(patch: pytest.MonkeyPatch) -> None:
@@ -177,17 +174,13 @@ def history_is_not_written(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_rotation_is_complete_at_once(patch: pytest.MonkeyPatch) -> None:
-    from keysteward.reconcile import under_way  # noqa: PLC0415 - named here only
+    def at_once(*given: Any) -> Any:
+        return replace(decide_settlement(*given), complete=True, look_again_seconds=None)
 
-    decide = under_way.decide_settlement
-    patch.setattr(
-        under_way, "decide_settlement", lambda *given: replace(decide(*given), complete=True, look_again_seconds=None)
-    )
+    patch.setattr(under_way, "decide_settlement", at_once)
 
 
 def nobody_looks_after_a_push(patch: pytest.MonkeyPatch) -> None:
-    from keysteward.reconcile.under_way import UnderWay  # noqa: PLC0415 - named here only
-
     async def nothing(*_: object) -> None:
         return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,8 @@ def one_run_at_a_time(played: Played) -> Iterator[str]:
         flights.sort(key=lambda s: s.asked_at)
         latest: Sent | None = None
         for sent in flights:
-            if latest is not None and latest.run is not sent.run and sent.asked_at < _left_at(latest):
-                if not latest.run.frozen and not sent.run.frozen:
-                    yield f"{latest.run} and {sent.run} both had requests of {project[-2:]} in flight"
+            if latest is not None and _overlap(latest, sent) and not latest.run.frozen and not sent.run.frozen:
+                yield f"{latest.run} and {sent.run} both had requests of {project[-2:]} in flight"
             if latest is None or _left_at(sent) > _left_at(latest):
                 latest = sent
 
@@ -73,7 +73,7 @@ def hinted_runs_are_spaced(played: Played) -> Iterator[str]:
     """Runs of one scope that hints asked for start at least five seconds after the last start."""
     for project in played.world.project_ids:
         starts = [w for w in lease_writes(played, f"project:{project}") if w.values["holder"] and w.run is not None]
-        first = {}
+        first: dict[object, Written] = {}
         for written in starts:
             first.setdefault((written.run, written.values["startedAt"]), written)
         for before, after in pairwise(first.values()):
@@ -100,8 +100,14 @@ def work_is_bounded(played: Played) -> Iterator[str]:
                 break
 
 
-def _started(written: Written):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    return written.values["startedAt"]
+def _started(written: Written) -> datetime:
+    started_at = written.values["startedAt"]
+    assert isinstance(started_at, datetime)
+    return started_at
+
+
+def _overlap(one: Sent, later: Sent) -> bool:
+    return one.run is not later.run and later.asked_at < _left_at(one)
 
 
 def _left_at(sent: Sent) -> float:

@@ -41,7 +41,9 @@ def _secrets(played: Played) -> dict[str, str]:
     for sent in played.wire.sent:
         if sent.response is not None and sent.request.path.endswith("/token") and sent.response.status == 200:
             body = sent.response.body.decode()
-            found[f"token of request {sent.number}"] = body.partition('"access_token":"')[2].partition('"')[0] or "?" * 99
+            found[f"token of request {sent.number}"] = (
+                body.partition('"access_token":"')[2].partition('"')[0] or "?" * 99
+            )
     found |= {f"identity token {n}": text for n, text in enumerate(cloud.identity._tokens)}
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.harness.evidence import loop_seconds, moment, pushes, refused_for_good, rows_of, target_of
+from tests.harness.evidence import loop_seconds, moment, pushes, record_of, refused_for_good, rows_of, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def no_rotation_is_left_open(played: Played) -> Iterator[str]:
 
 
 def no_operation_is_left_open(played: Played) -> Iterator[str]:
-    """An operation is open only with a rotation whose key, as the world shows, cannot be used now, or in line for it."""
+    """An operation is open only where the world shows a rotation whose key cannot be used now; it is it, or in line."""
     stuck = {
         record["projectId"]: record["rotation"]["operationId"]
         for record in rows_of(played, "keystewardRecords")
@@ -58,7 +58,8 @@ def no_operation_is_left_open(played: Played) -> Iterator[str]:
         in_line = followed is not None and operation["who"] != "keysteward"
         if operation["operationId"] != followed and not in_line:
             last = (operation.get("steps") or [{}])[-1]
-            yield f"operation {operation['operationId'][-6:]} ({operation['kind']}) is still {operation['state']}: {last}"
+            name = f"operation {operation['operationId'][-6:]} ({operation['kind']})"
+            yield f"{name} is still {operation['state']}: {last}"
 
 
 def successes_are_true(played: Played) -> Iterator[str]:
@@ -68,7 +69,7 @@ def successes_are_true(played: Played) -> Iterator[str]:
         if written.table != "keystewardOperations" or written.values["open"] != "no" or written.key in ended:
             continue
         ended.add(written.key)
-        operation = _operation(written.values)
+        operation = record_of(written.values)
         if operation["kind"] != "rotate" or operation["state"] != "succeeded":
             continue
         assert written.world is not None, "looked up at each write of an operation"
@@ -163,9 +164,3 @@ def _had_it_already(played: Played, operation: dict[str, Any], ended_at: float) 
     since = [what for (at, what), end in spans if end >= asked_at and at <= ended_at]
     if wanted is not None and wanted not in since:
         yield f"operation {operation['operationId'][-6:]} succeeded, but Atlas never held ..{wanted[-6:]}"
-
-
-def _operation(values: Any) -> dict[str, Any]:
-    from tests.harness.evidence import record_of
-
-    return record_of(values)

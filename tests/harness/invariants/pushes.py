@@ -88,7 +88,7 @@ def pushes_only_where_allowed(played: Played) -> Iterator[str]:
 
 
 def does_not_storm_refusals(played: Played) -> Iterator[str]:
-    """While Atlas refuses for good, a target is tried at most twice a day, unless an operator or a fact says otherwise."""
+    """While Atlas refuses for good a target is tried at most twice a day, unless an operator asks or a fact changes."""
     refused: dict[tuple[str, str], list[float]] = {}
     for push in pushes(played):
         if not refused_for_good(push) or push.heard_at is None:
