@@ -65,7 +65,8 @@ def decide_settlement(
     encrypted = [c for c in clusters if c.encrypted and c.state is not ClusterState.DELETING]
     running = sorted((c for c in encrypted if not c.paused), key=lambda c: c.name)
     paused = sorted(c.name for c in encrypted if c.paused)
-    after = {c.name: _next(before.get(c.name, ClusterProgress()), c.state, now) for c in running}
+    busy = any(c.state is ClusterState.UPDATING for c in running)
+    after = {c.name: _next(before.get(c.name, ClusterProgress()), c.state, now, others_busy=busy) for c in running}
     news = _news(before, after)
     looks = 0 if news else looks_without_news + 1
     waiting_for = [name for name, p in after.items() if not p.settled]
@@ -107,15 +108,15 @@ def _wait(progress: Mapping[str, ClusterProgress], waiting_for: Sequence[str], l
     )
 
 
-def _next(before: ClusterProgress, state: ClusterState, now: datetime) -> ClusterProgress:
-    if before.settled:
-        return before
+def _next(before: ClusterProgress, state: ClusterState, now: datetime, *, others_busy: bool) -> ClusterProgress:
     if state is ClusterState.UPDATING:
+        # Also of one that had settled: what it was busy with before may have been an earlier change.
         return ClusterProgress(seen_updating=True)
-    if state is not ClusterState.IDLE:
-        return replace(before, idle_since=None)
-    if before.seen_updating:
+    if state is ClusterState.IDLE and before.seen_updating:
         return replace(before, settled=True)
+    if state is not ClusterState.IDLE or others_busy:
+        # Clusters take an identifier one after the other: one that stands still beside a busy one may wait its turn.
+        return replace(before, idle_since=None, settled=False)
     if before.idle_since is None:
         return replace(before, idle_since=now)
     return replace(before, settled=now - before.idle_since >= BETWEEN_IDLE_LOOKS)

@@ -28,7 +28,7 @@ def _in_use(caller: Caller) -> str | None:
 @pytest.mark.parametrize(
     ("kind", "changed"), [(FaultKind.DROP_BEFORE, False), (FaultKind.DROP_AFTER, True)], ids=["before", "after"]
 )
-def test_a_dropped_connection_tells_nothing_about_the_effect(kind: FaultKind, changed: bool) -> None:  # noqa: FBT001
+def test_a_dropped_connection_tells_nothing_about_the_effect(kind: FaultKind, changed: bool) -> None:
     caller = a_caller()
     caller.cloud.faults.order(Fault(kind, method="PATCH", route=EAR))
     identifier = _next_identifier(caller)

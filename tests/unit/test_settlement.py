@@ -87,3 +87,10 @@ def test_news_are_told_once() -> None:
         ["payments has settled"],
         [],
     ]
+
+
+def test_a_cluster_that_stands_still_beside_a_busy_one_may_wait_its_turn() -> None:
+    one_busy = (a_cluster(), a_cluster("ledger", state=UPDATING))
+    looks = look_at([(15, one_busy), (45, one_busy), (60, (a_cluster(), a_cluster("ledger")))])
+    assert not looks[-1].progress["payments"].settled
+    assert looks[-1].progress["ledger"].settled
