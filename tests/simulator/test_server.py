@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp.connector
 import httpx
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
@@ -41,6 +43,8 @@ async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     async with running(cloud) as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
+        # aiohttp reads the CA when it is imported. A process of its own has the variables by then; this one may not.
+        monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", ssl.create_default_context())
         yield server, world
 
 

@@ -29,6 +29,7 @@ class World:
         self.runner = ScopeRunner(self.tables, self.queue, self, lambda: next(holders), {"project": self._reconcile})
         self.started: list[datetime] = []
         self._running: set[asyncio.Task[str]] = set()
+        self._ends: list[tuple[datetime, asyncio.Event]] = []
 
     def now(self) -> datetime:
         return self.time
@@ -39,11 +40,10 @@ class World:
     async def sleep(self, seconds: float) -> None:
         raise AssertionError(f"a reconcile never sleeps, and this one wants {seconds} s")
 
-    async def _reconcile(self, _scope: Scope, _because: str, _lease: Lease) -> RunResult:
+    async def _reconcile(self, scope: Scope, because: str, lease: Lease) -> RunResult:
         self.started.append(self.time)
-        until = self.time + timedelta(seconds=RUN_SECONDS)
-        while self.time < until:
-            await asyncio.sleep(0)
+        self._ends.append((self.time + timedelta(seconds=RUN_SECONDS), ended := asyncio.Event()))
+        await ended.wait()
         return RunResult("nothingToDo")
 
     async def until_quiet(self, seconds: int) -> None:
@@ -55,6 +55,9 @@ class World:
             for _ in range(50):
                 await asyncio.sleep(0)
             self.time += timedelta(seconds=1)
+            for at, ended in self._ends:
+                if at <= self.time:
+                    ended.set()
 
     def kill(self) -> None:
         """End everything that runs, as the end of the process would: no lease is given back."""
