@@ -48,7 +48,11 @@ def summary(figure: Figure) -> str:
 
 
 def _row(figure: Figure) -> tuple[str, str, str, str]:
-    return (figure.title, f"{figure.ratio:.2f}", f"<= {figure.goal:g}", "yes" if figure.is_met else "no")
+    return (figure.title, f"{figure.ratio:.2f}", f"<= {figure.goal:g}", _met(figure))
+
+
+def _met(figure: Figure) -> str:
+    return "yes" if figure.is_met else f"no{': ' if figure.faults else ''}{'; '.join(figure.faults)}"
 
 
 def _section(figure: Figure) -> list[str]:

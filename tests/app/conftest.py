@@ -65,8 +65,10 @@ def accounts() -> Iterator[Accounts]:
     keys = {name: base64.b64encode(f"planted-storage-key-of-{name}".encode()).decode() for name in Accounts.names}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AZURITE_ACCOUNTS", ";".join(f"{name}:{key}" for name, key in keys.items()))
-        with start_azurite() as azurite:
-            yield Accounts(azurite.ports, keys)
+        azurite = start_azurite()
+    # Another Azurite of this process must not get these accounts: its tests use the usual one.
+    with azurite:
+        yield Accounts(azurite.ports, keys)
 
 
 @dataclass(frozen=True)

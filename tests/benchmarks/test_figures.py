@@ -153,7 +153,7 @@ def test_the_page_tells_the_goal_the_raw_numbers_the_machine_and_the_latencies()
     )
     assert "on 01 September 2026, 08:05 UTC; it took 240 s." in page
     assert "| cold over bare | 1.25 | <= 1.5 | yes |" in page
-    assert "| cold over bare | 2.00 | <= 1.5 | no |" in page
+    assert "| cold over bare | 2.00 | <= 1.5 | no: one was lost |" in page
     assert "- Fault: one was lost" in page
     assert "| ours \\| bare | 5 \\| 4 |" in page
     assert "| CPU | a \\| b |" in page

@@ -48,7 +48,8 @@ def pushes_only_what_it_saw_usable(played: Played) -> Iterator[str]:
             yield f"{push.run}: pushed ..{target[-6:]} without having looked at it"
             continue
         at = played.began + timedelta(seconds=told[-1].heard_at or 0.0)
-        if lacks := _lacks(told[-1].told, at):
+        pushed_at = played.began + timedelta(seconds=push.asked_at)
+        if lacks := _lacks(told[-1].told, at, pushed_at):
             yield f"{push.run}: pushed ..{target[-6:]}, which {lacks}"
 
 
@@ -133,12 +134,13 @@ def _key_of(identifier: str) -> str:
     return "/".join(identifier.lower().split("/")[:5])
 
 
-def _lacks(told: dict[str, Any], at: datetime) -> str | None:
+def _lacks(told: dict[str, Any], at: datetime, pushed_at: datetime) -> str | None:
+    """Say what made a version unusable. One that was to begin when it was read may have begun before it was pushed."""
     attributes, key = told["attributes"], told["key"]
     begins, ends = attributes.get("nbf"), attributes.get("exp")
     if attributes.get("enabled") is not True:
         return "was disabled"
-    if begins is not None and datetime.fromtimestamp(begins, UTC) > at:
+    if begins is not None and datetime.fromtimestamp(begins, UTC) > pushed_at:
         return "had not begun"
     if ends is not None and datetime.fromtimestamp(ends, UTC) - at < MINIMUM_REMAINING - timedelta(minutes=1):
         return "was about to end"
