@@ -33,7 +33,7 @@ HINTS = 10_000
 WITHIN_SECONDS = 10.0
 SPREAD_SECONDS = 7.5
 """Over which the hints are sent: less than the ten seconds, so that a machine that is a little slow keeps to them."""
-DELIVERED_EVERY = 10
+DELIVERED_EVERY = 20
 BATCH = 25
 WRITERS = 16
 VERSIONS_AT = (0.2, 0.6)
