@@ -7,8 +7,8 @@ the rotation back before a target is pushed. A target is never older than the ve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keysteward.decide.checks import Check, Done, Finding, passes, run_chain
@@ -65,7 +65,6 @@ class RotationDecision:
     The verdict.
 
     ``state`` is the API's rotation state before anything is done: current, due, held, off or unknown.
-    ``skipped`` says for each newer version that was passed over what it lacks.
     """
 
     state: str
@@ -74,7 +73,6 @@ class RotationDecision:
     checks: Sequence[CheckResult]
     current: KeyIdentifier | None
     target: KeyIdentifier | None
-    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def what_it_lacks(version: KeyVersion, minimum_remaining: timedelta, now: datetime) -> str | None:
@@ -112,19 +110,19 @@ def decide_rotation(given: RotationInput) -> RotationDecision:
     """
     result = run_chain(DECISION, CHAIN, given)
     current = identifier_in_use(given.facts)
-    target, skipped = _target(given)
+    target, _ = _target(given)
     if isinstance(result.end, Hold):
         state = "unknown" if result.checks[-1].answer is Answer.UNKNOWN else "held"
         plan = Plan(held=(result.end,))
-        return RotationDecision(state, result.end.code, plan, result.checks, current, target, skipped)
+        return RotationDecision(state, result.end.code, plan, result.checks, current, target)
     if isinstance(result.end, Done):
-        return RotationDecision(result.end.state, result.end.reason, Plan(), result.checks, current, None, skipped)
+        return RotationDecision(result.end.state, result.end.reason, Plan(), result.checks, current, None)
     assert target is not None, "the chain ends before this where there is no target"
     reason = _reason_to_push(given, current)
     action = Action(
         ActionKind.PUSH_KEY_IDENTIFIER, "encryptionAtRest", {"from": str(current), "to": str(target)}, reason
     )
-    return RotationDecision("due", reason, Plan(actions=(action,)), result.checks, current, target, skipped)
+    return RotationDecision("due", reason, Plan(actions=(action,)), result.checks, current, target)
 
 
 def _reason_to_push(given: RotationInput, current: KeyIdentifier | None) -> str:

@@ -53,6 +53,8 @@ def decide_settlement(
     encryption: Fact[EncryptionAtRest],
     clusters: Fact[Sequence[Cluster]],
     now: datetime,
+    *,
+    answered_at: datetime | None,
 ) -> Settlement:
     """
     Say which clusters have settled under *target* since Atlas answered, and when to look again.
@@ -66,7 +68,10 @@ def decide_settlement(
     running = sorted((c for c in encrypted if not c.paused), key=lambda c: c.name)
     paused = sorted(c.name for c in encrypted if c.paused)
     busy = any(c.state is ClusterState.UPDATING for c in running)
-    after = {c.name: _next(before.get(c.name, ClusterProgress()), c.state, now, others_busy=busy) for c in running}
+    after = {
+        c.name: _next(before.get(c.name, ClusterProgress()), c.state, now, may_wait=busy or _is_early(answered_at, now))
+        for c in running
+    }
     news = _news(before, after)
     looks = 0 if news else looks_without_news + 1
     waiting_for = [name for name, p in after.items() if not p.settled]
@@ -83,6 +88,10 @@ def decide_settlement(
     return Settlement(
         after, (), paused, complete=True, why_not="", news=news, looks_without_news=0, look_again_seconds=None
     )
+
+
+def _is_early(answered_at: datetime | None, now: datetime) -> bool:
+    return answered_at is not None and now - answered_at < BETWEEN_IDLE_LOOKS
 
 
 def _is(text: str | None, target: str) -> bool:
@@ -108,14 +117,15 @@ def _wait(progress: Mapping[str, ClusterProgress], waiting_for: Sequence[str], l
     )
 
 
-def _next(before: ClusterProgress, state: ClusterState, now: datetime, *, others_busy: bool) -> ClusterProgress:
+def _next(before: ClusterProgress, state: ClusterState, now: datetime, *, may_wait: bool) -> ClusterProgress:
     if state is ClusterState.UPDATING:
         # Also of one that had settled: what it was busy with before may have been an earlier change.
         return ClusterProgress(seen_updating=True)
     if state is ClusterState.IDLE and before.seen_updating:
         return replace(before, settled=True)
-    if state is not ClusterState.IDLE or others_busy:
-        # Clusters take an identifier one after the other: one that stands still beside a busy one may wait its turn.
+    if state is not ClusterState.IDLE or may_wait:
+        # Clusters take an identifier one after the other: one that stands still beside a busy one may wait its turn,
+        # and so may all of them just after Atlas's answer, before the roll-out begins.
         return replace(before, idle_since=None, settled=False)
     if before.idle_since is None:
         return replace(before, idle_since=now)

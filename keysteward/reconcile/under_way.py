@@ -100,7 +100,9 @@ class UnderWay:
             name: ClusterProgress(p.seen_updating, p.idle_since, p.settled) for name, p in rotation.clusters.items()
         }
         target, looks = rotation.to_identifier, rotation.looks_without_news
-        settlement = decide_settlement(target, before, looks, facts.encryption, facts.clusters, now)
+        settlement = decide_settlement(
+            target, before, looks, facts.encryption, facts.clusters, now, answered_at=rotation.answered_at
+        )
         rotation.clusters = {
             name: ClusterProgressRecord(seen_updating=p.seen_updating, idle_since=p.idle_since, settled=p.settled)
             for name, p in settlement.progress.items()

@@ -38,11 +38,14 @@ class Atlas:
         self.calls: list[str] = []
         self.token_answer: httpx.Response | None = None
         self.refuse_tokens: set[str] = set()
+        self.breaks = False
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0)
         if request.url.path == "/api/oauth/token":
             self.token_requests.append(request)
+            if self.breaks:
+                raise httpx.ConnectError("broken")
             if self.token_answer is not None:
                 return self.token_answer
             return httpx.Response(200, json={"access_token": f"token-{len(self.token_requests)}", "expires_in": 3600})
@@ -150,6 +153,51 @@ async def test_retry_after_is_obeyed(client: httpx.AsyncClient, atlas: Atlas, cl
     with pytest.raises(TryLaterError):
         await client.get("/x")
     clock.seconds += 2
+    assert (await client.get("/x")).status_code == 200
+
+
+async def test_a_change_never_waits_for_a_token_and_is_never_sent_twice(
+    client: httpx.AsyncClient, atlas: Atlas, clock: HandClock
+) -> None:
+    """It rests on what was read just before, and that would be old by then."""
+    with pytest.raises(TryLaterError, match="tokenOutdated"):
+        await client.patch("/x")
+    assert not atlas.token_requests
+    await client.get("/x")
+    atlas.refuse_tokens = {"token-1"}
+    clock.seconds += 120
+    with pytest.raises(TryLaterError, match="tokenOutdated"):
+        await client.patch("/x")
+    assert atlas.calls == ["token-1", "token-1"]
+    assert (await client.get("/x")).status_code == 200
+    assert (await client.patch("/x")).status_code == 200
+    assert atlas.calls[2:] == ["token-2", "token-2"]
+
+
+async def test_a_change_takes_a_token_that_is_due_for_renewal_and_none_that_is_at_its_end(
+    client: httpx.AsyncClient, atlas: Atlas, clock: HandClock
+) -> None:
+    await client.get("/x")
+    clock.seconds += 3400
+    await client.patch("/x")
+    assert atlas.calls == ["token-1", "token-1"]
+    clock.seconds += 150
+    with pytest.raises(TryLaterError):
+        await client.patch("/x")
+
+
+async def test_a_token_endpoint_that_does_not_answer_is_left_alone(
+    client: httpx.AsyncClient, atlas: Atlas, clock: HandClock
+) -> None:
+    atlas.breaks = True
+    with pytest.raises(httpx.ConnectError):
+        await client.get("/x")
+    for _ in range(3):
+        with pytest.raises(TryLaterError, match="tokenUnreachable"):
+            await client.get("/x")
+    assert len(atlas.token_requests) == 1
+    atlas.breaks = False
+    clock.seconds += 16
     assert (await client.get("/x")).status_code == 200
 
 

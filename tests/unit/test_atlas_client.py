@@ -11,6 +11,7 @@ import pytest
 
 from keysteward.clients.atlas.client import AtlasClient
 from keysteward.clients.budget import Budgets
+from keysteward.clients.retry_after import asked_wait
 from keysteward.clock import SystemClock
 from keysteward.errors import KeystewardError, RefusedError, TryLaterError
 from keysteward.vocabulary import ClusterState, InvalidNameError
@@ -205,3 +206,36 @@ async def test_the_budget_ends_before_atlas_own_limit() -> None:
         await atlas.encryption_at_rest(PROJECT)
     assert (raised.value.code, raised.value.retry_after_seconds) == ("budgetSpent", 2.0)
     await atlas.encryption_at_rest("64b0c1d2e3f405162738495b")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("17", 17),
+        ("100000000", 3600),
+        ("9" * 400, 3600),
+        ("0", 0),
+        ("-1", None),
+        ("1e9", None),
+        ("inf", None),
+        ("\u0663", None),
+        ("", None),
+        ("Tue, 24 Nov 2026 06:00:00 GMT", None),
+    ],
+)
+def test_a_wish_to_wait_is_a_number_of_an_hour_at_most(text: str, seconds: float | None) -> None:
+    assert asked_wait(text) == seconds
+
+
+async def test_a_pause_that_atlas_asks_for_holds_for_every_call_of_the_project_and_no_other() -> None:
+    seen: list[httpx.Request] = []
+    answers = iter([httpx.Response(429, headers={"Retry-After": "30"}, json={"errorCode": "RATE_LIMITED"})])
+    atlas = client(lambda _: next(answers, httpx.Response(200, json={})), seen)
+    with pytest.raises(TryLaterError):
+        await atlas.encryption_at_rest(PROJECT)
+    with pytest.raises(TryLaterError) as raised:
+        await atlas.clusters(PROJECT)
+    assert raised.value.code == "pauseAskedFor"
+    assert 29 < (raised.value.retry_after_seconds or 0) <= 30
+    await atlas.encryption_at_rest("64b0c1d2e3f405162738495b")
+    assert len(seen) == 2

@@ -26,7 +26,13 @@ def look_at(looks: Sequence[tuple[float, Any]], read: Any = None) -> list[Settle
         clusters = (a_cluster(state=found),) if isinstance(found, ClusterState) else found
         now = NOW + timedelta(seconds=seconds)
         settlement = decide_settlement(
-            TARGET, progress, without_news, read if read is not None else encryption(TARGET), clusters, now
+            TARGET,
+            progress,
+            without_news,
+            read if read is not None else encryption(TARGET),
+            clusters,
+            now,
+            answered_at=NOW,
         )
         progress, without_news = dict(settlement.progress), settlement.looks_without_news
         seen.append(settlement)
@@ -37,6 +43,7 @@ CASES: dict[str, tuple[Sequence[tuple[float, Any]], bool]] = {
     "updating and then idle has settled": ([(15, UPDATING), (45, IDLE)], True),
     "one idle look is not enough: the roll-out may not have begun": ([(15, IDLE)], False),
     "idle in two looks 15 s apart has settled": ([(15, IDLE), (30, IDLE)], True),
+    "an idle look just after Atlas's answer does not count": ([(5, IDLE), (20, IDLE)], False),
     "idle in two looks 14 s apart has not": ([(15, IDLE), (29, IDLE)], False),
     "updating between two idle looks starts again": ([(0, IDLE), (10, UPDATING)], False),
     "repairing between two idle looks starts again": ([(0, IDLE), (10, REPAIRING), (20, IDLE)], False),
@@ -94,3 +101,13 @@ def test_a_cluster_that_stands_still_beside_a_busy_one_may_wait_its_turn() -> No
     looks = look_at([(15, one_busy), (45, one_busy), (60, (a_cluster(), a_cluster("ledger")))])
     assert not looks[-1].progress["payments"].settled
     assert looks[-1].progress["ledger"].settled
+
+
+@pytest.mark.parametrize("text", [TARGET.replace("kv-acme", "KV-Acme"), TARGET + "/"])
+def test_another_spelling_of_the_identifier_is_the_same_identifier(text: str) -> None:
+    assert look_at([(15, UPDATING), (45, IDLE)], encryption(text))[-1].complete
+
+
+def test_what_settled_is_told_though_encryption_is_unknown() -> None:
+    last = look_at([(15, UPDATING), (45, IDLE)], Unknown("HTTP_503", "503"))[-1]
+    assert list(last.news) == ["payments has settled"]
