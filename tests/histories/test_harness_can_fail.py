@@ -174,8 +174,8 @@ def history_is_not_written(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_rotation_is_complete_at_once(patch: pytest.MonkeyPatch) -> None:
-    def at_once(*given: Any) -> Any:
-        return replace(decide_settlement(*given), complete=True, look_again_seconds=None)
+    def at_once(*given: Any, **named: Any) -> Any:
+        return replace(decide_settlement(*given, **named), complete=True, look_again_seconds=None)
 
     patch.setattr(under_way, "decide_settlement", at_once)
 
