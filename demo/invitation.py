@@ -25,6 +25,7 @@ def invite(timeline: Timeline, stage: Stage) -> None:
 
 def _commands(app: str, control: str) -> list[tuple[str, str]]:
     key = f"-H 'x-functions-key: {FUNCTION_KEY}'"
+    json_body = "-H 'Content-Type: application/json'"
     project, versions = f"{app}/api/projects/{PROJECT_ID}", f"{control}/vaults/{VAULT}/keys/{KEY}/versions"
     return [
         ("What the app knows, and what it would do now and why", f"curl -s {key} {project}"),
@@ -40,7 +41,7 @@ def _commands(app: str, control: str) -> list[tuple[str, str]]:
         ),
         (
             "Rotate by hand, and wait for the end of it",
-            f"curl -s -X POST {key} -d '{{\"reason\": \"trying it out\"}}' '{project}/rotate?wait=60'",
+            f"curl -s -X POST {key} {json_body} -d '{{\"reason\": \"trying it out\"}}' '{project}/rotate?wait=60'",
         ),
         ("Let Atlas refuse the next change", _fault(control)),
         ("Is it well? (open to anybody)", f"curl -s {app}/api/health"),

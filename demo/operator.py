@@ -41,9 +41,9 @@ class Operator:
         body = {"keyIdentifier": identifier, "reason": reason}
         return self.http.post(f"/api/projects/{PROJECT_ID}/rotate", json=body)
 
-    def run_timer(self) -> None:
-        """Run the timer now, as the portal's Test/Run does."""
-        self.http.post("/admin/functions/reconcile_projects", json={"input": ""}).raise_for_status()
+    def run_timer(self, name: str = "reconcile_projects") -> None:
+        """Run a timer now, as the portal's Test/Run does."""
+        self.http.post(f"/admin/functions/{name}", json={"input": ""}).raise_for_status()
 
     @staticmethod
     def _json(answer: httpx.Response) -> Json:

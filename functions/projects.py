@@ -1,65 +1,101 @@
-"""Routes of projects: list, look, rotate, reconcile."""
+"""Routes of projects: list, look, rotate, approve, reconcile."""
 
-from typing import TYPE_CHECKING, Annotated
+from functions.door import Need
+from functions.endpoint import Endpoint
+from functions.http import Answered, Call, Reply, Routes, operation_reply
+from functions.parameters import IDEMPOTENCY_KEY, WAIT
+from keysteward.api.answers import Approval, DryRun, Operation, ProjectList, ProjectView
+from keysteward.api.bodies import ApprovalBody, ReconcileBody, RotateBody
 
-import azure.functions as func
-import msgspec
-
-from functions.http import accepted, json_response, operator_route, read_body, wait_seconds, who_called
-
-if TYPE_CHECKING:
-    from keysteward.app import App
-
-bp = func.Blueprint()
-
-Reason = Annotated[str, msgspec.Meta(pattern=r"\S", max_length=500)]
+routes = Routes()
+bp = routes.bp
+NOT_OURS = "projectNotFound"
+NO_STEP_FORWARD = ("keyIdentifierMalformed", "requestedVersionUnusable", "requestedVersionNotNewer")
 
 
-class RotateBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What to rotate to (the newest usable version if left out), and why."""
-
-    reason: Reason
-    key_identifier: Annotated[str, msgspec.Meta(max_length=512)] | None = None
-    dry_run: bool = False
-
-
-class ReconcileBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    dry_run: bool = False
-
-
-@bp.function_name("list_projects")
-@bp.route(route="projects", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
-@operator_route
-async def list_projects(app: "App", _req: func.HttpRequest) -> func.HttpResponse:
-    """Every project of the settings, from records."""
-    return json_response(await app.api.projects())
-
-
-@bp.function_name("get_project")
-@bp.route(route="projects/{projectId}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
-@operator_route
-async def get_project(app: "App", req: func.HttpRequest) -> func.HttpResponse:
-    """A fresh look at one project: facts, checks, plan."""
-    return json_response(await app.api.project(req.route_params["projectId"]))
-
-
-@bp.function_name("rotate_project")
-@bp.route(route="projects/{projectId}/rotate", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
-@operator_route
-async def rotate_project(app: "App", req: func.HttpRequest) -> func.HttpResponse:
-    """Order a rotation."""
-    body, wait = read_body(req, RotateBody), wait_seconds(req)  # nothing is ordered before all of it is good
-    outcome = await app.api.rotate(
-        req.route_params["projectId"], body.key_identifier, body.reason, who_called(req), dry_run=body.dry_run
+@routes.serves(
+    Endpoint(
+        "list_projects",
+        "GET",
+        "projects",
+        "Every project that the app looks after, from records.",
+        Need.READER,
+        {200: (ProjectList,)},
     )
-    return await accepted(app, wait, outcome)
+)
+async def list_projects(call: Call) -> Answered:
+    return await call.app.api.projects()
 
 
-@bp.function_name("reconcile_project")
-@bp.route(route="projects/{projectId}/reconcile", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
-@operator_route
-async def reconcile_project(app: "App", req: func.HttpRequest) -> func.HttpResponse:
-    """Order a reconcile."""
-    body, wait = read_body(req, ReconcileBody), wait_seconds(req)
-    outcome = await app.api.reconcile(req.route_params["projectId"], who_called(req), dry_run=body.dry_run)
-    return await accepted(app, wait, outcome)
+@routes.serves(
+    Endpoint(
+        "get_project",
+        "GET",
+        "projects/{projectId}",
+        "A fresh look at one project: facts, checks, and the plan that a reconcile would carry out now.",
+        Need.READER,
+        {200: (ProjectView,)},
+        problems=(NOT_OURS,),
+    )
+)
+async def get_project(call: Call) -> Answered:
+    return await call.app.api.project(call["projectId"])
+
+
+@routes.serves(
+    Endpoint(
+        "rotate_project",
+        "POST",
+        "projects/{projectId}/rotate",
+        "Order a rotation. Passes over mode, approval, window and reversal limit, never over another hold.",
+        Need.OPERATOR,
+        {200: (DryRun, Operation), 202: (Operation,)},
+        parameters=(WAIT, IDEMPOTENCY_KEY),
+        body=RotateBody,
+        problems=(NOT_OURS, *NO_STEP_FORWARD, "idempotencyKeyReused"),
+    )
+)
+async def rotate_project(call: Call) -> Answered:
+    body: RotateBody = call.body
+    outcome = await call.app.api.rotate(
+        call["projectId"], body.key_identifier, body.reason, call.who, dry_run=body.dry_run, once=call.once
+    )
+    return await operation_reply(call, outcome)
+
+
+@routes.serves(
+    Endpoint(
+        "reconcile_project",
+        "POST",
+        "projects/{projectId}/reconcile",
+        "Order a reconcile: the same run that the timer asks for.",
+        Need.OPERATOR,
+        {200: (DryRun, Operation), 202: (Operation,)},
+        parameters=(WAIT, IDEMPOTENCY_KEY),
+        body=ReconcileBody,
+        body_required=False,
+        problems=(NOT_OURS, "idempotencyKeyReused"),
+    )
+)
+async def reconcile_project(call: Call) -> Answered:
+    body: ReconcileBody = call.body
+    outcome = await call.app.api.reconcile(call["projectId"], call.who, dry_run=body.dry_run, once=call.once)
+    return await operation_reply(call, outcome)
+
+
+@routes.serves(
+    Endpoint(
+        "approve_rotation",
+        "POST",
+        "projects/{projectId}/approvals",
+        "Approve one exact identifier, where `rotation.mode` is `approve`. It may be used once.",
+        Need.OPERATOR,
+        {201: (Approval,)},
+        body=ApprovalBody,
+        problems=(NOT_OURS, *NO_STEP_FORWARD, "versionNotVerified"),
+    )
+)
+async def approve_rotation(call: Call) -> Answered:
+    body: ApprovalBody = call.body
+    given = await call.app.api.approvals.approve(call["projectId"], body.key_identifier, body.reason, call.who)
+    return Reply(given, 201)

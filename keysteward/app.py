@@ -7,38 +7,67 @@ inside knows the difference.
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import httpx
 from azure.identity.aio import ManagedIdentityCredential
 
+from keysteward.act.create_version import KeyVersionCreator
 from keysteward.act.push import KeyIdentifierPusher
-from keysteward.api import Api
-from keysteward.clients.atlas.auth import ServiceAccountAuth
+from keysteward.api.calls import Api
+from keysteward.api.look import Lookout
+from keysteward.clients.atlas.auth import TOKEN_PATH, ServiceAccountAuth
 from keysteward.clients.atlas.client import AtlasClient
+from keysteward.clients.atlas.digest import ApiKeyAuth
 from keysteward.clients.budget import Budgets
 from keysteward.clients.key_vault import KeyVaultClient
+from keysteward.clients.read_only import make_http
+from keysteward.clients.resource_manager import ResourceManagerClient
 from keysteward.clock import Clock, SystemClock
 from keysteward.fleet import Fleet
-from keysteward.limits import REQUEST_SECONDS
 from keysteward.logs import get_logger
 from keysteward.messages import QUEUE, ReconcileMessage, VaultHint, decode, encode
+from keysteward.observe.keys import KeyReader
 from keysteward.observe.project import ProjectObserver
 from keysteward.reconcile.project import ProjectReconciler
-from keysteward.reconcile.runner import ScopeRunner
-from keysteward.settings import Settings
+from keysteward.reconcile.runner import Reconciler, ScopeRunner
+from keysteward.reconcile.vault import VaultReconciler
+from keysteward.settings import ApiKey, Settings
 from keysteward.store.audit import Audit
 from keysteward.store.azure_queue import open_queue
 from keysteward.store.azure_tables import open_tables
+from keysteward.store.idempotency import Idempotency
+from keysteward.store.outbox import Outbox
 from keysteward.store.ports import Tables, WorkQueue
 from keysteward.store.records import AuditRecord
 from keysteward.store.state import State
 from keysteward.vocabulary import InvalidNameError, Scope
+from keysteward.voice.cloud_event import event_source
+from keysteward.voice.deliver import Deliverer
+from keysteward.voice.targets import Target, open_targets
+from keysteward.watch import KeyWatcher
 
 log = get_logger("keysteward.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Everything through which the app reaches the outside, its own storage included."""
+
+    tables: Tables
+    queue: WorkQueue
+    atlas: httpx.AsyncClient
+    """Signs in to Atlas."""
+    key_vault: KeyVaultClient
+    resource_manager: ResourceManagerClient
+    targets: Sequence[Target] = ()
+    """Who is told."""
+    source: str = event_source(None)
+    """Names this app in what it tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +78,12 @@ class App:
     clock: Clock
     state: State
     audit: Audit
+    outbox: Outbox
     queue: WorkQueue
     runner: ScopeRunner
     fleet: Fleet
+    watcher: KeyWatcher
     api: Api
-
-    @property
-    def scopes(self) -> frozenset[Scope]:
-        """Every scope that this app looks after."""
-        return frozenset({Scope.fleet(), *map(Scope.project, self.settings.project_ids)})
 
     async def handle_message(self, text: str, sent_at: datetime | None) -> str:
         """
@@ -72,7 +98,7 @@ class App:
             return "dropped"
         if isinstance(message, VaultHint):
             return await self._handle_hint(message, sent_at)
-        if message.scope not in self.scopes:
+        if not await self.fleet.looks_after(message.scope):
             log.warning("a message for a scope that is not in the settings", extra={"scope": str(message.scope)})
             return "dropped"
         return await self.runner.handle(message, sent_at)
@@ -80,20 +106,21 @@ class App:
     async def _handle_hint(self, hint: VaultHint, sent_at: datetime | None) -> str:
         """Find the projects that a vault's event is about; the first is reconciled at once, the others by messages."""
         users = await self.state.projects_using(hint.vault)
-        keys = {p: key for p, key in users.items() if p in self.settings.project_ids}
+        members = await self.fleet.members()
+        keys = {p: key for p, key in users.items() if p in members}
         ours = [p for p, key in keys.items() if hint.key is None or key == hint.key.lower()]
         messages = [ReconcileMessage(Scope.project(p), hint.because, hinted=True) for p in ours]
         if not messages:
-            if keys and not await self._somebody_is_unseen():
+            if keys and not await self._somebody_is_unseen(members):
                 return "nobodyUsesIt"
             return await self.runner.handle(ReconcileMessage(Scope.fleet(), hint.because, hinted=True), sent_at)
         for message in messages[1:]:
             await self.queue.send(encode(message))
         return await self.runner.handle(messages[0], sent_at)
 
-    async def _somebody_is_unseen(self) -> bool:
-        """Whether a project of the settings was never looked at, so that nobody can say which key it uses."""
-        return bool(set(self.settings.project_ids) - {record.project_id for record in await self.state.projects()})
+    async def _somebody_is_unseen(self, members: Sequence[str]) -> bool:
+        """Whether a project of ours was never looked at, so that nobody can say which key it uses."""
+        return bool(set(members) - {record.project_id for record in await self.state.projects()})
 
     async def record_poisoned(self, text: str) -> None:
         """Record a message that failed too often. The next timer repairs what it was for."""
@@ -116,53 +143,85 @@ class App:
             )
         )
         once = f"{scope.replace(':', '-')}-poisoned-{int(now.timestamp() * 1000)}"
-        await self.state.announce("ActionFailed", scope, now, once, {"what": "queue message given up"})
+        await self.outbox.announce("ActionFailed", scope, now, once, {"what": "queue message given up"})
 
 
 def compose(
-    settings: Settings,
-    tables: Tables,
-    queue: WorkQueue,
-    clock: Clock,
-    http: httpx.AsyncClient,
-    key_vault: KeyVaultClient,
-    *,
-    random_hex: Callable[[int], str] = secrets.token_hex,
+    settings: Settings, outside: Outside, clock: Clock, *, random_hex: Callable[[int], str] = secrets.token_hex
 ) -> App:
     """Put the parts together. No part is made here that reaches the outside."""
-    budgets = Budgets(clock)
-    atlas = AtlasClient(http, settings.atlas_base_url, budgets, clock)
+    tables, queue, policy = outside.tables, outside.queue, settings.policy
+    atlas = AtlasClient(outside.atlas, settings.atlas_base_url, Budgets(clock), clock)
+    keys = KeyReader(outside.key_vault, outside.resource_manager)
+    observer = ProjectObserver(atlas, keys, clock)
     state, audit = State(tables), Audit(tables, random_hex)
-    observer = ProjectObserver(atlas, key_vault, clock)
-    reconciler = ProjectReconciler(
+    outbox = Outbox(tables, queue, [target.id for target in outside.targets], dry_run=settings.dry_run)
+    fleet = Fleet(settings.project_ids, queue, state, atlas, clock)
+    projects = ProjectReconciler(
         observer=observer,
         pusher=KeyIdentifierPusher(atlas, observer, clock),
         state=state,
         audit=audit,
+        outbox=outbox,
+        queue=queue,
         clock=clock,
-        policy=settings.policy,
+        policy=policy,
         dry_run=settings.dry_run,
         secret_for=settings.azure_client_secrets.for_project,
         random_hex=random_hex,
     )
-    fleet = Fleet(settings.project_ids, queue)
-    runner = ScopeRunner(tables, queue, clock, lambda: random_hex(16), {"project": reconciler, "fleet": fleet})
-    api = Api(settings, observer, state, audit, queue, clock, random_hex)
-    return App(settings, clock, state, audit, queue, runner, fleet, api)
+    vaults = VaultReconciler(
+        atlas=atlas,
+        key_vault=outside.key_vault,
+        creator=KeyVersionCreator(outside.key_vault, clock),
+        state=state,
+        audit=audit,
+        outbox=outbox,
+        queue=queue,
+        clock=clock,
+        policy=policy,
+        dry_run=settings.dry_run,
+        members=fleet.members,
+    )
+    deliverer = Deliverer(outbox, outside.targets, audit, clock, outside.source)
+    reconcilers: dict[str, Reconciler] = {"project": projects, "vault": vaults, "fleet": fleet, "outbox": deliverer}
+    lookout = Lookout(fleet, observer, state, policy, clock)
+    return App(
+        settings=settings,
+        clock=clock,
+        state=state,
+        audit=audit,
+        outbox=outbox,
+        queue=queue,
+        runner=ScopeRunner(tables, queue, clock, lambda: random_hex(16), reconcilers),
+        fleet=fleet,
+        watcher=KeyWatcher(keys, state, queue, clock, fleet.members),
+        api=Api(lookout, state, audit, queue, Idempotency(tables), clock, random_hex, settings.dry_run),
+    )
+
+
+def sign_in(settings: Settings, clock: Clock) -> httpx.Auth:
+    """Make what signs requests to Atlas in: as the service account, or with the API key."""
+    credential = settings.atlas_credential
+    if isinstance(credential, ApiKey):
+        return ApiKeyAuth(credential.public_key, credential.private_key.reveal(), clock)
+    return ServiceAccountAuth(settings.atlas_base_url, credential.client_id, credential.client_secret.reveal(), clock)
 
 
 def build(settings: Settings) -> App:
     """Build the app that runs in Azure. Reaches nothing yet: every connection is made by its first use."""
-    clock = SystemClock()
-    account = settings.service_account
-    auth = ServiceAccountAuth(settings.atlas_base_url, account.client_id, account.client_secret.reveal(), clock)
-    http = httpx.AsyncClient(
-        auth=auth,
-        timeout=httpx.Timeout(REQUEST_SECONDS, connect=10, pool=10),
-        limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
-        headers={"User-Agent": "keysteward"},
-    )
+    clock, dry_run = SystemClock(), settings.dry_run
     # The platform's own identity and nothing else: with a longer chain a stray variable would win over it.
     credential = ManagedIdentityCredential(client_id=settings.azure_client_id)
-    key_vault = KeyVaultClient(credential, Budgets(clock))
-    return compose(settings, open_tables(settings.storage), open_queue(settings.storage, QUEUE), clock, http, key_vault)
+    budgets = Budgets(clock)
+    token_url = settings.atlas_base_url + TOKEN_PATH
+    outside = Outside(
+        tables=open_tables(settings.storage),
+        queue=open_queue(settings.storage, QUEUE),
+        atlas=make_http(sign_in(settings, clock), read_only=dry_run, token_url=token_url),
+        key_vault=KeyVaultClient(credential, budgets, read_only=dry_run),
+        resource_manager=ResourceManagerClient(make_http(None, read_only=dry_run), credential, budgets, clock),
+        targets=open_targets(settings.notify_targets, credential, clock),
+        source=event_source(os.environ.get("WEBSITE_SITE_NAME")),
+    )
+    return compose(settings, outside, clock)

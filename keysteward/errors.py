@@ -5,6 +5,7 @@ KeystewardError
 ├── TryLaterError        the same call may go through later; nothing is known to be wrong
 ├── RefusedError         the other side gave a reason; the same call will not go through
 ├── LeaseLostError       another instance holds the scope now: stop at once, touch nothing
+├── DryRunLockError      a change was about to leave under KEYSTEWARD_DRY_RUN: a fault of ours, stopped in the transport
 └── RequestError         a caller's request cannot be done: becomes a problem+json answer
 """
 
@@ -47,6 +48,18 @@ class RefusedError(KeystewardError):
 
 class LeaseLostError(KeystewardError):
     """The lease of the scope is no longer ours, or too short for the next request."""
+
+
+class DryRunLockError(KeystewardError):
+    """
+    A request that changes something was about to leave the process under ``KEYSTEWARD_DRY_RUN``, and did not.
+
+    A fault of the app: whoever plans under a dry run asks for no change. Nothing handles it, so that it is seen.
+    """
+
+    def __init__(self, method: str, host: str, path: str) -> None:
+        message = f"{method} {host}{path} was stopped: under KEYSTEWARD_DRY_RUN nothing is changed. Nothing was sent"
+        super().__init__("dryRunLock", message)
 
 
 class RequestError(KeystewardError):

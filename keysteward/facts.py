@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from keysteward.vocabulary import Cluster, InvalidNameError, KeyIdentifier, KeyVersion, NodeAddresses
 
@@ -69,6 +70,38 @@ class KeyVersions:
 
     def find(self, version: str) -> KeyVersion | None:
         return next((v for v in self.versions if v.version == version), None)
+
+
+class Job(StrEnum):
+    """What can be stopped by an operator's hold: the first two for projects, the last for vaults."""
+
+    ROTATION = "rotation"
+    REVOCATION = "revocation"
+    FIREWALL = "firewall"
+    """Also stops the creation of key versions in the vault."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorHold:
+    """An operator's stop button: observe and plan, act on nothing there. ``until`` None: until it is lifted."""
+
+    jobs: frozenset[Job]
+    who: str
+    reason: str
+    since: datetime
+    until: datetime | None
+
+    def stops(self, job: Job, now: datetime) -> bool:
+        """Whether it keeps *job* from acting at *now*. It has run out at ``until`` itself."""
+        return job in self.jobs and (self.until is None or now < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An operator's approval of one version (32 hexadecimal digits) of the key in use. ``used``: Atlas took it once."""
+
+    version: str
+    used: bool
 
 
 @dataclass(frozen=True, slots=True)

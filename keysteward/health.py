@@ -11,6 +11,7 @@ from keysteward import __version__
 from keysteward.problem import Problem
 
 SLACK = timedelta(minutes=5)
+LONGEST_WAIT = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,25 @@ def age_check(
         remedy = "two timer runs were missed: look at the log of reconcile_projects and work"
         return HealthCheck("lastReconcile", "warn", f"{seen}; {remedy}")
     return HealthCheck("lastReconcile", "pass", seen)
+
+
+def door_check(auth: str, *, easy_auth: bool) -> HealthCheck:
+    """Say whether callers can be let in at all."""
+    if auth == "entra" and not easy_auth:
+        detail = "KEYSTEWARD_AUTH is entra, and the platform does not say that it checks sign-ins"
+        return HealthCheck("callers", "warn", f"{detail}: every call is refused. Switch App Service authentication on")
+    return HealthCheck("callers", "pass", f"let in by {auth}")
+
+
+def outbox_check(oldest: timedelta | None) -> HealthCheck:
+    """Say whether notifications go out. One that has waited for an hour has been tried often."""
+    if oldest is None:
+        return HealthCheck("notifications", "pass", "nothing waits to be told")
+    waits = f"the oldest notification has waited for {_minutes(oldest)} min"
+    if oldest > LONGEST_WAIT:
+        remedy = "read the log of keysteward.voice for the target that does not take it"
+        return HealthCheck("notifications", "warn", f"{waits}; {remedy}")
+    return HealthCheck("notifications", "pass", waits)
 
 
 def report(checks: Sequence[HealthCheck]) -> tuple[int, dict[str, Any]]:

@@ -31,6 +31,18 @@ PROBLEM_CODES: dict[str, ProblemCode] = {
         ),
         ProblemCode("bodyTooLarge", 413, "The body is too large", "Send at most 65,536 bytes."),
         ProblemCode(
+            "contentTypeUnsupported",
+            415,
+            "The body is not sent as JSON",
+            "Send it with Content-Type: application/json.",
+        ),
+        ProblemCode(
+            "parameterUnknown",
+            400,
+            "The query has a parameter that this route does not take",
+            "Look for a slip in its name: the detail lists those that the route takes.",
+        ),
+        ProblemCode(
             "projectIdMalformed",
             400,
             "That is no project id",
@@ -69,14 +81,68 @@ PROBLEM_CODES: dict[str, ProblemCode] = {
             "The version that was asked for is no step forward",
             "Make a new version of the key and rotate to that: the app never rotates backwards.",
         ),
+        ProblemCode(
+            "versionNotVerified",
+            409,
+            "The version could not be judged",
+            "Nothing was approved. The detail says what could not be read or does not agree: mend that, and ask again.",
+        ),
+        ProblemCode(
+            "holdEndsInThePast",
+            422,
+            "The hold would end before it begins",
+            "Give until a time to come, or leave it out: the hold then stands until it is lifted.",
+        ),
+        ProblemCode(
+            "holdNotSet", 404, "No hold is set here", "Nothing to do: it was lifted, or it has run out by itself."
+        ),
+        ProblemCode(
+            "vaultNotFound",
+            404,
+            "No project that Keysteward looks after uses this vault",
+            "Look for a slip in the name. A vault is known once a project that uses it was seen (GET /api/projects).",
+        ),
+        ProblemCode(
+            "reasonMalformed", 400, "That is no reason", "Say why in 1 to 500 characters; it goes into the audit trail."
+        ),
         ProblemCode("waitMalformed", 400, "That is no time to wait", "Write wait as whole seconds from 0 to 60."),
         ProblemCode("limitMalformed", 400, "That is no limit", "Write limit as a number from 1 to 200."),
-        ProblemCode("sinceMalformed", 400, "That is no time", "Write since as 2026-11-24T06:00:00Z."),
+        ProblemCode("sinceMalformed", 400, "That is no time", "Write since with its offset, as 2026-11-24T06:00:00Z."),
         ProblemCode(
             "cursorMalformed", 400, "That is no cursor", "Pass nextCursor of the page before, unchanged, or nothing."
         ),
         ProblemCode("vaultNameMalformed", 400, "That is no vault name", "Write the name alone, without its host."),
-        ProblemCode("filtersExclusive", 400, "Two filters exclude each other", "Filter by project or by vault."),
+        ProblemCode("filtersExclusive", 422, "Two filters exclude each other", "Filter by project or by vault."),
+        ProblemCode(
+            "notSignedIn",
+            401,
+            "Nobody is signed in",
+            "Sign in with Microsoft Entra, or send a token for this app; the detail says what the sign-in lacks.",
+        ),
+        ProblemCode(
+            "roleMissing",
+            403,
+            "The caller lacks the app role",
+            "Ask for the role in the enterprise application: Keysteward.Reader to look, Keysteward.Operator to act.",
+        ),
+        ProblemCode(
+            "idempotencyKeyMalformed",
+            400,
+            "That is no Idempotency-Key",
+            "Send 1 to 255 printable ASCII characters, such as a UUID made for this one order.",
+        ),
+        ProblemCode(
+            "idempotencyKeyReused",
+            422,
+            "This Idempotency-Key stands for another order",
+            "Send a new key with a new order; repeat an order with its own body.",
+        ),
+        ProblemCode(
+            "easyAuthOff",
+            503,
+            "Nobody checks sign-ins in front of this app",
+            "Switch App Service authentication on, or set KEYSTEWARD_AUTH to keys.",
+        ),
         ProblemCode(
             "misconfigured",
             503,

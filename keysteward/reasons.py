@@ -48,6 +48,17 @@ REASONS: dict[str, Reason] = {
         _info("newerVersionAvailable", "The key has a newer usable version than the one that Atlas uses."),
         _info("versionPinned", "Atlas held an identifier without a version; a version was pinned."),
         _info("operatorRequest", "An operator asked for it."),
+        _info("reversalRepaired", "Something else put an older identifier back; the newer one was pushed again."),
+        _info(
+            "identifierPutBack", "Something else put an older key identifier back.", "Find out what; see the next hold."
+        ),
+        _info("nearExpiry", "The version in use is near its end or past it, and there is no newer one."),
+        _info("versionTooOld", "The version in use is older than the policy allows, and there is no newer one."),
+        _info("creationNotAsked", "The policy does not let the app make key versions."),
+        _info("creationNotDue", "The version in use is neither near its end nor too old."),
+        _info("newerVersionExists", "A version newer than the one in use exists already, so none is made."),
+        _info("versionMadeLately", "A version of the key was made or asked for within a day; no other one is made."),
+        _info("versionNotNamed", "Atlas holds an identifier without a version, so the age of its key is not known."),
         _info("newestInUse", "Atlas uses the newest version of the key."),
         _info("newestUsableInUse", "Newer versions exist, but none that Atlas could use; the evidence says why."),
         _info("encryptionOff", "Encryption at rest with Azure Key Vault is off in this project."),
@@ -63,6 +74,14 @@ REASONS: dict[str, Reason] = {
             "A queue message failed at every try and was given up.",
             "Read the log of work for the error. The next timer does what the message was for.",
             Severity.ALARM,
+            holds=False,
+        ),
+        Reason(
+            "notificationGivenUp",
+            "A target of KEYSTEWARD_NOTIFY did not take an event for three days, and is not told of it any more.",
+            "Read the evidence for its last answer, and mend the target or its entry in KEYSTEWARD_NOTIFY. The audit "
+            "trail has what it was not told.",
+            Severity.WARNING,
             holds=False,
         ),
         _hold(
@@ -94,14 +113,33 @@ REASONS: dict[str, Reason] = {
             Severity.ALARM,
         ),
         _hold(
+            "heldByOperator",
+            "An operator stopped this job here.",
+            "Ask whoever set the hold; lift it with DELETE /api/projects/{projectId}/hold?reason=.. (a vault's with "
+            "DELETE /api/vaults/{vaultName}/hold?reason=..).",
+            Severity.INFO,
+        ),
+        _hold(
             "approvalMissing",
             "The policy asks for an operator's approval of the exact identifier.",
-            "Rotate by hand: POST /api/projects/{projectId}/rotate with the key identifier and a reason.",
+            "Approve it: POST /api/projects/{projectId}/approvals with the key identifier that the evidence names.",
+        ),
+        _hold(
+            "reversalLimitReached",
+            "Something else keeps putting an older key identifier back, so the app stopped repairing it.",
+            "Find the tool that holds the old identifier. Terraform: azurerm_key_vault_key.id stays on the version "
+            "that Terraform made; in mongodbatlas_encryption_at_rest add lifecycle { ignore_changes = "
+            "[azure_key_vault_config[0].key_identifier] }. Atlas Kubernetes Operator: it does not compare the "
+            "identifier and re-sends its own with any other change; set KeyIdentifier to the newest version in the "
+            "Secret that spec.encryptionAtRest.azureKeyVault.secretRef of the AtlasProject names. Then rotate by hand: "
+            "POST /api/projects/{projectId}/rotate.",
+            Severity.ALARM,
         ),
         _hold(
             "windowClosed",
-            "The policy allows rotations in certain windows only, and this release cannot judge them yet.",
-            "Rotate by hand: POST /api/projects/{projectId}/rotate, or remove rotation.windows from the policy.",
+            "The policy allows rotations in certain windows only, and none is open.",
+            "Wait for the next window; if it cannot wait, POST /api/projects/{projectId}/rotate.",
+            Severity.INFO,
         ),
         _hold(
             "currentKeyInvalid",
@@ -126,6 +164,20 @@ REASONS: dict[str, Reason] = {
             "The last try failed for a passing reason; the next one has its time.",
             f"Wait. {_RETRY}",
             Severity.INFO,
+        ),
+        _hold(
+            "keyVersionsNotFresh",
+            "A new version of the key is due, but the vault itself could not be asked what it holds.",
+            "Let the vault's firewall admit the app, or make the version by hand. Resource Manager's list is good "
+            "enough to rotate to, not to create on. " + _RETRY,
+        ),
+        _hold(
+            "versionCreationRefused",
+            "The vault refused to make a new version of the key.",
+            "Read the refusal in the audit trail. For want of a right, grant the app's identity "
+            "Microsoft.KeyVault/vaults/keys/rotate/action on the key (a role of your own with that one data action, or "
+            "Key Vault Crypto Officer; with access policies: the key permission Rotate), or make the version by hand. "
+            "The next try is a day after the refusal.",
         ),
         _hold(
             "requestedVersionUnusable",

@@ -12,11 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from keysteward import azure_clouds
+from keysteward.azure_clouds import CLOUDS, cloud_of_vault_suffix
+
 PROJECT_ID = re.compile(r"[a-f0-9]{24}")
 VAULT_NAME = re.compile(r"[A-Za-z](?!.*--)[A-Za-z0-9-]{1,22}[A-Za-z0-9]")
 KEY_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 VERSION = re.compile(r"[a-f0-9]{32}")
 CLUSTER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,63}")
+SUBSCRIPTION_ID = re.compile(r"[a-f0-9]{8}(?:-[a-f0-9]{4}){3}-[a-f0-9]{12}")
+# Source: Resource Manager's naming rules. A name of dots alone, which a URL would take for a folder, ends in one.
+RESOURCE_GROUP = re.compile(r"[\w().-]{0,89}[\w()-]")
 
 
 class InvalidNameError(ValueError):
@@ -31,22 +37,8 @@ class Answer(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Cloud(StrEnum):
-    """Azure's clouds by the names that Atlas gives them (``azureEnvironment``)."""
+Cloud = azure_clouds.Cloud
 
-    PUBLIC = "AZURE"
-    CHINA = "AZURE_CHINA"
-    US_GOVERNMENT = "AZURE_US_GOVERNMENT"
-
-
-VAULT_SUFFIXES = {
-    Cloud.PUBLIC: "vault.azure.net",
-    Cloud.CHINA: "vault.azure.cn",
-    Cloud.US_GOVERNMENT: "vault.usgovcloudapi.net",
-}
-"""Host suffix of a vault per cloud. Source: Key Vault documentation, about-keys-secrets-certificates."""
-
-_CLOUD_OF_SUFFIX = {suffix: cloud for cloud, suffix in VAULT_SUFFIXES.items()}
 LONGEST_IDENTIFIER = 512
 _IDENTIFIER = re.compile(r"https://([^/:@?#]+)(?::443)?/keys/([^/?#]+)(?:/([^/?#]*))?/?", re.IGNORECASE)
 
@@ -78,7 +70,7 @@ class KeyIdentifier:
         if match is None:
             raise InvalidNameError("a key identifier reads https://<vault>.vault.azure.net/keys/<name>/<version>")
         vault, _, suffix = match[1].lower().partition(".")
-        cloud = _CLOUD_OF_SUFFIX.get(suffix)
+        cloud = cloud_of_vault_suffix(suffix)
         if cloud is None:
             raise InvalidNameError("the host of the key identifier is not a vault of a known Azure cloud")
         if not VAULT_NAME.fullmatch(vault) or not KEY_NAME.fullmatch(match[2]):
@@ -90,7 +82,7 @@ class KeyIdentifier:
 
     @property
     def host(self) -> str:
-        return f"{self.vault}.{VAULT_SUFFIXES[self.cloud]}"
+        return f"{self.vault}.{CLOUDS[self.cloud].vault_suffix}"
 
     @property
     def versionless(self) -> KeyIdentifier:
@@ -107,6 +99,31 @@ class KeyIdentifier:
     def __str__(self) -> str:
         tail = f"/{self.version}" if self.version else ""
         return f"https://{self.host}/keys/{self.name}{tail}"
+
+
+@dataclass(frozen=True, slots=True)
+class VaultPlace:
+    """Where Resource Manager keeps a vault. Made by ``parse`` alone: its members become parts of a URL."""
+
+    subscription_id: str
+    resource_group: str
+    vault: str
+    cloud: Cloud
+
+    @classmethod
+    def parse(cls, key: KeyIdentifier, subscription_id: object, resource_group: object) -> VaultPlace:
+        """
+        Join a key's vault with the subscription and resource group that Atlas names for it.
+
+        Raises:
+            InvalidNameError: one of the two is absent, or no such name.
+        """
+        subscription = subscription_id.strip().lower() if isinstance(subscription_id, str) else ""
+        if not SUBSCRIPTION_ID.fullmatch(subscription):
+            raise InvalidNameError("a subscription id is a UUID")
+        if not isinstance(resource_group, str) or not RESOURCE_GROUP.fullmatch(resource_group):
+            raise InvalidNameError("a resource group is 1 to 90 letters, digits, and of _ - . ( )")
+        return cls(subscription, resource_group, key.vault, key.cloud)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +184,10 @@ class NodeAddresses:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Scope:
-    """What one reconcile is about: a project, a vault, or the whole fleet (``fleet``, whose name is ``projects``)."""
+    """
+    What one reconcile is about: a project, a vault, the fleet (``fleet``, whose name is ``projects``), or the outbox
+    (``outbox``, whose name is ``notifications``).
+    """
 
     kind: str
     name: str
@@ -191,6 +211,10 @@ class Scope:
         return cls("fleet", "projects")
 
     @classmethod
+    def outbox(cls) -> Scope:
+        return cls("outbox", "notifications")
+
+    @classmethod
     def parse(cls, text: object) -> Scope:
         """Read ``kind:name`` as messages carry it."""
         kind, _, name = text.partition(":") if isinstance(text, str) else ("", "", "")
@@ -200,7 +224,9 @@ class Scope:
             return cls.vault(name)
         if (kind, name) == ("fleet", "projects"):
             return cls.fleet()
-        raise InvalidNameError("a scope is project:<id>, vault:<name> or fleet:projects")
+        if (kind, name) == ("outbox", "notifications"):
+            return cls.outbox()
+        raise InvalidNameError("a scope is project:<id>, vault:<name>, fleet:projects or outbox:notifications")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"

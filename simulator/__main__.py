@@ -13,7 +13,7 @@ from simulator.clock import SimulatedClock
 from simulator.cloud import Cloud
 from simulator.latencies import TABLES
 from simulator.server import running
-from simulator.worlds import a_healthy_world
+from simulator.worlds import PRESETS
 
 
 def main() -> int:
@@ -22,11 +22,11 @@ def main() -> int:
     parser.add_argument("--port-control", type=int, default=0, metavar="N", help="port of the control routes (0: free)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every random choice")
     parser.add_argument("--latencies", choices=list(TABLES), default="none", help="how long answers take")
-    parser.add_argument("--world", choices=("empty", "healthy"), default="empty", help="what is there at the start")
+    parser.add_argument("--world", choices=("empty", *PRESETS), default="empty", help="what is there at the start")
     options = parser.parse_args()
     cloud = Cloud(SimulatedClock.flowing(), options.seed, TABLES[options.latencies])
-    if options.world == "healthy":
-        a_healthy_world(cloud)
+    if options.world in PRESETS:
+        PRESETS[options.world](cloud)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(cloud, options.port_control))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from simulator.atlas.routes import ENCRYPTION
 from simulator.atlas.service import Atlas
 from simulator.event_grid import EventGrid
 from simulator.faults import Fault, FaultKind, Faults
@@ -19,13 +20,18 @@ from simulator.identity import Identity
 from simulator.key_vault.service import KeyVault
 from simulator.latencies import NONE, LatencyTable
 from simulator.recording import NOT_SIMULATED, Exchange, Record
+from simulator.resource_manager.service import ResourceManager
 from simulator.routing import Call, Route
+from simulator.sinks import Sinks
+from simulator.tools import Tools
 from simulator.wire import ConnectionDropped, Refused, Request, Response
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from simulator.clock import SimulatedClock
 
-type Service = Atlas | KeyVault | Identity
+type Service = Atlas | KeyVault | Identity | ResourceManager | Sinks
 type Observer = Callable[[Request, Response, Exchange], None]
 """Sees every answered exchange, injected faults included (``exchange.fault`` tells)."""
 
@@ -33,7 +39,7 @@ GATEWAY_PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 
 
 
 class Cloud:
-    """Atlas, Key Vault, the identity endpoint and Event Grid on one clock and one seed."""
+    """Atlas, Key Vault, Resource Manager, the identity endpoint and Event Grid on one clock and one seed."""
 
     def __init__(self, clock: SimulatedClock, seed: int = 0, latencies: LatencyTable = NONE) -> None:
         self.clock = clock
@@ -47,7 +53,19 @@ class Cloud:
         self.identity = Identity(clock, self.stream("identity"))
         vault_random = self.stream("key vault")
         self.key_vault = KeyVault(clock, vault_random, self.identity, self.event_grid, self.catch_up)
+        self.resource_manager = ResourceManager(
+            clock, self.stream("resource manager"), self.identity, self.key_vault.vaults
+        )
         self.atlas = Atlas(clock, self.stream("atlas"), self.key_vault)
+        self.sinks = Sinks(clock, self.identity)
+        self.tools = Tools(self.atlas, self._note_tool)
+        self.services: tuple[Service, ...] = (
+            self.key_vault,
+            self.atlas,
+            self.identity,
+            self.resource_manager,
+            self.sinks,
+        )
 
     def stream(self, purpose: str) -> Random:
         """Return a random source of its own for *purpose*, so that one more draw here shifts nothing elsewhere."""
@@ -61,7 +79,7 @@ class Cloud:
 
     def service_of(self, host: str) -> Service | None:
         """Return the service behind a host name, None where nothing is simulated."""
-        for service in (self.key_vault, self.atlas, self.identity):
+        for service in self.services:
             if service.serves(host):
                 return service
         return None
@@ -84,18 +102,35 @@ class Cloud:
         passing = service.passing_faults(call.route)
         fault = self.faults.pick(request.host, request.method, call.route.template, passing)
         response, code = _answer(service, call) if fault is None else _answer_with(fault, service, call)
-        return self._finish(call, response, code, fault)
+        return self._finish(service, call, response, code, fault)
 
-    def _finish(self, call: Call, response: Response | None, code: str | None, fault: Fault | None) -> Response:
+    def _finish(
+        self, service: Service, call: Call, response: Response | None, code: str | None, fault: Fault | None
+    ) -> Response:
         seconds = self._latency(call.route, fault)
         name = fault.name if fault else None
-        self.record.add(call.now, call.request, call.route.template, response, code, call.caller, call.changes, name)
+        who, changes = call.caller, call.changes
+        self.record.add(call.now, call.request, call.route.template, response, code, who, changes, name, service.name)
         if response is None:
             raise ConnectionDropped(seconds)
-        answer = replace(response, latency_seconds=seconds) if seconds else response
+        answer = replace(response, latency_seconds=response.latency_seconds + seconds) if seconds else response
         for observer in self.observers:
             observer(call.request, answer, self.record[-1])
         return answer
+
+    def _note_tool(
+        self,
+        at: datetime,
+        request: Request,
+        response: Response,
+        code: str | None,
+        changes: bool,  # noqa: FBT001 - a column
+    ) -> None:
+        """Record what another tool sent. It stands before the request that found its time come."""
+        name = self.atlas.name
+        self.record.add(at, request, ENCRYPTION, response, code, request.sender, changes, None, name)
+        for observer in self.observers:
+            observer(request, response, self.record[-1])
 
     def _latency(self, route: Route, fault: Fault | None) -> float:
         seconds = self.latencies.draw(route.latency, self._random)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from simulator import control_bodies as bodies
+from simulator import control_neighbours as neighbours
 from simulator import control_orders as orders
 from simulator.asgi import App, Receive, Scope, Send, request_of, respond
 from simulator.control_orders import Order
@@ -39,6 +40,7 @@ class ControlRoute:
 
 
 _KEY = "/vaults/{vault}/keys/{key}"
+_TOOLS = "/projects/{project}/tools"
 _CLUSTERS = "/projects/{project}/clusters"
 ROUTES = (
     ControlRoute("GET", "/state", orders.state, "The whole world, also what no vendor's API shows"),
@@ -70,6 +72,16 @@ ROUTES = (
         "Change it as Terraform would",
         bodies.NewIdentifier,
     ),
+    ControlRoute("PUT", f"{_KEY}/rotation-policy", orders.set_policy, "Set a key's rotation policy", bodies.NewPolicy),
+    ControlRoute(
+        "PATCH", "/projects/{project}/roles/{role}", orders.change_role, "Authorize a role, or not", bodies.RoleChange
+    ),
+    ControlRoute("POST", _TOOLS, neighbours.add_tool, "Let another tool own a project's encryption", bodies.NewTool),
+    ControlRoute("POST", f"{_TOOLS}/{{tool}}/run", neighbours.run_tool, "Let it run now", bodies.ToolRun),
+    ControlRoute("DELETE", f"{_TOOLS}/{{tool}}", neighbours.stop_tool, "Take it away"),
+    ControlRoute("GET", "/sinks", neighbours.received, "Notifications that arrived, `?since=` a count"),
+    ControlRoute("POST", "/sinks/answers", neighbours.answer_next, "How the next ones are answered", bodies.SinkAnswer),
+    ControlRoute("DELETE", "/sinks/answers", neighbours.clear_answers, "Answer as usual"),
     ControlRoute("POST", _CLUSTERS, orders.new_cluster, "Add a cluster", bodies.NewCluster),
     ControlRoute(
         "PATCH", f"{_CLUSTERS}/{{cluster}}", orders.change_cluster, "Pause, resume, readdress", bodies.ClusterChange

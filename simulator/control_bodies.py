@@ -4,12 +4,13 @@
 # ruff: noqa: N815 - the field names are the JSON names
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
 from simulator.faults import FaultKind
 from simulator.key_vault.state import AtlasAccess, Posture
+from simulator.tools import ToolKind
 
 Aware = Annotated[datetime, Meta(tz=True)]
 Count1 = Annotated[int, Meta(ge=1)]
@@ -43,6 +44,17 @@ class VersionChange(Body):
 class VaultChange(Body):
     posture: Posture | None = None
     atlasAccess: AtlasAccess | None = None
+    permissions: list[str] | None = None
+    managerActions: list[str] | None = None
+
+
+class NewPolicy(Body):
+    lifetimeActions: list[dict[str, Any]] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class RoleChange(Body):
+    authorized: bool
 
 
 class NewIdentifier(Body):
@@ -70,6 +82,7 @@ class NewVault(Body):
     tenantId: str = ""
     subscriptionId: str = "11111111-2222-4333-8444-555555555555"
     resourceGroup: str = "rg-atlas-cmk"
+    environment: Literal["AZURE", "AZURE_CHINA", "AZURE_US_GOVERNMENT"] = "AZURE"
 
 
 class NewAccount(Body):
@@ -80,18 +93,32 @@ class NewAccount(Body):
     readOnly: bool = False
 
 
+class NewApiKey(Body):
+    publicKey: str
+    privateKey: str
+    accessList: list[str] | None = None
+    projects: list[str] | None = None
+    readOnly: bool = False
+
+
 class NewProject(Body):
     id: str
     name: str
     keyIdentifier: str | None = None
     identifierSince: Aware | None = None
+    roleId: Annotated[str, Meta(pattern="^[a-f0-9]{24}$")] = "5f9c1a2b3c4d5e6f70819203"
+    roleAuthorized: bool = True
+    clientId: str | None = None
+    secret: str | None = None
+    requiresSecret: bool = False
     clusters: list[NewCluster] = field(default_factory=list)
 
 
 class World(Body):
-    preset: Literal["healthy"] | None = None
+    preset: Literal["healthy", "government", "china", "application"] | None = None
     vaults: list[NewVault] = field(default_factory=list)
     serviceAccounts: list[NewAccount] = field(default_factory=list)
+    apiKeys: list[NewApiKey] = field(default_factory=list)
     projects: list[NewProject] = field(default_factory=list)
 
 
@@ -130,3 +157,22 @@ class Count(Body):
 class Delay(Body):
     count: Count1 = 1
     seconds: Seconds = 60.0
+
+
+class NewTool(Body):
+    kind: ToolKind
+    keyIdentifier: str | None = None
+    everySeconds: Annotated[float, Meta(gt=0)] | None = None
+    startsInSeconds: Seconds | None = None
+
+
+class ToolRun(Body):
+    changed: bool = False
+
+
+class SinkAnswer(Body):
+    count: Count1 = 1
+    status: Annotated[int, Meta(ge=200, le=599)] = 200
+    host: str = "*"
+    retryAfter: str | None = None
+    delaySeconds: Seconds = 0.0

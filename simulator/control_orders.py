@@ -10,7 +10,7 @@ from simulator.atlas.rollout import Rollout
 from simulator.faults import Fault
 from simulator.latencies import TABLES
 from simulator.snapshot import exchange_view, world_of
-from simulator.worlds import a_healthy_world
+from simulator.worlds import PRESETS
 
 if TYPE_CHECKING:
     from simulator import control_bodies as bodies
@@ -60,24 +60,25 @@ def advance(order: Order) -> object:
 
 def world(order: Order) -> object:
     body: bodies.World = order.body
-    made = asdict(a_healthy_world(order.cloud)) if body.preset == "healthy" else {}
+    made = asdict(PRESETS[body.preset](order.cloud)) if body.preset else {}
     for vault in body.vaults:
         order.cloud.key_vault.add_vault(
             vault.name,
             tenant_id=vault.tenantId,
             subscription_id=vault.subscriptionId,
             resource_group=vault.resourceGroup,
+            environment=vault.environment,
         )
     for account in body.serviceAccounts:
         order.cloud.atlas.add_service_account(
             account.clientId, account.clientSecret, account.accessList, account.projects, read_only=account.readOnly
         )
-    for project in body.projects:
-        order.cloud.atlas.add_project(
-            project.id, project.name, key_identifier=project.keyIdentifier, identifier_since=project.identifierSince
+    for key in body.apiKeys:
+        order.cloud.atlas.add_api_key(
+            key.publicKey, key.privateKey, key.accessList, key.projects, read_only=key.readOnly
         )
-        for cluster in project.clusters:
-            _add_cluster(order.cloud, project.id, cluster)
+    for project in body.projects:
+        _add_project(order.cloud, project)
     return made
 
 
@@ -123,6 +124,23 @@ def change_vault(order: Order) -> object:
         order.vault.posture = body.posture
     if body.atlasAccess is not None:
         order.vault.atlas_access = body.atlasAccess
+    if body.permissions is not None:
+        order.vault.permissions = frozenset(body.permissions)
+    if body.managerActions is not None:
+        order.vault.manager_actions = frozenset(body.managerActions)
+    return {}
+
+
+def set_policy(order: Order) -> object:
+    body: bodies.NewPolicy = order.body
+    document: dict[str, object] = {"lifetimeActions": body.lifetimeActions, "attributes": body.attributes}
+    order.vault.set_rotation_policy(order.params["key"], document)
+    return {}
+
+
+def change_role(order: Order) -> object:
+    project = order.cloud.atlas.project(order.params["project"])
+    project.roles[order.params["role"]].authorized = order.body.authorized
     return {}
 
 
@@ -207,6 +225,22 @@ def duplicate(order: Order) -> object:
 def delay(order: Order) -> object:
     order.cloud.event_grid.delay_next(order.body.count, order.body.seconds)
     return {}
+
+
+def _add_project(cloud: Cloud, project: bodies.NewProject) -> None:
+    cloud.atlas.add_project(
+        project.id,
+        project.name,
+        key_identifier=project.keyIdentifier,
+        identifier_since=project.identifierSince,
+        role_id=project.roleId,
+        role_authorized=project.roleAuthorized,
+        client_id=project.clientId,
+        secret=project.secret,
+        requires_secret=project.requiresSecret,
+    )
+    for cluster in project.clusters:
+        _add_cluster(cloud, project.id, cluster)
 
 
 def _add_cluster(cloud: Cloud, project_id: str, cluster: bodies.NewCluster) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from simulator import control, delivery, event_grid, identity
+from simulator import control, delivery, event_grid, identity, sinks, tools
 from simulator.atlas.errors import REFUSALS
 from simulator.atlas.rate_limits import LIMITS
 from simulator.atlas.rules import RULES as ATLAS_RULES
+from simulator.azure_clouds import CLOUDS
 from simulator.clock import SimulatedClock
 from simulator.cloud import Cloud
 from simulator.faults import FaultKind
@@ -18,6 +19,8 @@ from simulator.key_vault.errors import REFUSALS as KEY_VAULT_REFUSALS
 from simulator.key_vault.service import API_VERSIONS
 from simulator.key_vault.service import RULES as KEY_VAULT_RULES
 from simulator.latencies import REALISTIC
+from simulator.resource_manager import service as resource_manager
+from simulator.resource_manager.errors import REFUSALS as MANAGER_REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,16 +28,19 @@ if TYPE_CHECKING:
     from simulator.routing import Route, Rule
 
 NOT_COVERED = (
-    "Azure Resource Manager: vaults, network ACLs, role and deny assignments, deleted vaults, locks.",
+    (
+        "Azure Resource Manager: every write, lists of vaults, network rules and access policies of a vault, role and "
+        "deny assignments, deleted vaults, locks."
+    ),
     (
         "Atlas: cluster changes (pausing through the API), snapshots, backup schedule, alert configurations, webhooks, "
-        "cloud provider access, private endpoints, API keys with Digest, flex clusters, organizations, `envelope=true`."
+        "roles of AWS and Google, deleting roles, private endpoints, flex clusters, organizations, `envelope=true`."
     ),
     (
         "Key Vault: creating, importing, changing and purging keys, cryptographic operations, certificates, secrets, "
-        "managed HSM, sovereign clouds."
+        "managed HSM."
     ),
-    "Event Grid: batching, dead letters, filters, delays of sick endpoints, jitter; resource events.",
+    "Event Grid: batching, dead letters, filters, delays of sick endpoints, jitter; resource events; access keys.",
     "Microsoft Graph and sign-in with a client secret.",
 )
 HEAD = """# The simulated cloud
@@ -51,6 +57,10 @@ needs (proxy, CA, identity endpoint), `control` is where the control routes are.
 `Cloud(SimulatedClock(), seed=0).handle(Request(..))` answers without any I/O; the same seed, clock and sequence of
 requests give the same answers. `simulator/worlds.py` holds ready-made worlds.
 
+**Who asked.** Every recorded request names its `sender` (`app`, or another tool by its name), the `service`, whether
+it only asked for a token and whether it `mightChange` something at the vendors'. In process,
+`cloud.record.sent_to_change()` is what the app sent to change anything: empty under a dry run.
+
 **Time.** One clock for everything. In process it stands still until it is moved; served, it flows and can be skipped
 forward. Tokens and rate limits follow the time that the app also sees: a skip does not end them.
 """
@@ -66,16 +76,27 @@ def page() -> str:
         _rules(ATLAS_RULES),
         _atlas_refusals(),
         _limits(),
-        "## Key Vault (`<vault>.vault.azure.net`)\n",
+        f"## Key Vault ({_hosts(f'<vault>.{one.vault_suffix}' for one in CLOUDS.values())})\n",
         f"API versions: {', '.join(sorted(API_VERSIONS))}.\n",
         _routes(cloud.key_vault.router.routes),
         _rules(KEY_VAULT_RULES),
         _vault_refusals(),
+        f"## Resource Manager ({_hosts(resource_manager.HOSTS)})\n",
+        f"API versions: {', '.join(sorted(resource_manager.API_VERSIONS))}.\n",
+        _routes(cloud.resource_manager.router.routes),
+        _rules(resource_manager.RULES),
+        _manager_refusals(),
         "## Identity endpoint\n",
         _routes(cloud.identity.router.routes),
         _rules(identity.RULES),
         "## Event Grid\n",
         _rules((*event_grid.RULES, *delivery.RULES)),
+        f"## Receivers of notifications (`{sinks.WEBHOOK_HOST}`, `<topic>.<region>-1.eventgrid.azure.net`)\n",
+        f"Regions of topics: {', '.join(sinks.TOPIC_REGIONS)}.\n",
+        _routes(cloud.sinks.router.routes),
+        _rules(sinks.RULES),
+        "## Other tools\n",
+        _rules(tools.RULES),
         "## Latencies (`realistic`)\n",
         _latencies(),
         "## Faults\n",
@@ -124,6 +145,15 @@ def _vault_refusals() -> str:
         for one in KEY_VAULT_REFUSALS
     ]
     return _table(("status", "code", "inner code", "when", "source"), rows)
+
+
+def _manager_refusals() -> str:
+    rows = [(str(one.status), f"`{one.code}`", one.meaning, _marked(one.source)) for one in MANAGER_REFUSALS]
+    return _table(("status", "code", "when", "source"), rows)
+
+
+def _hosts(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _limits() -> str:

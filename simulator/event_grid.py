@@ -32,9 +32,10 @@ RULES = (
     ),
     Rule("Only versions made after the subscription exists raise anything.", SOURCE),
     Rule(
-        "KeyNearExpiry 30 days before the end of the newest version, KeyExpired at its end; each once.",
-        "once: unverified",
+        "KeyNearExpiry by the policy's Notify (30 days by default) before the newest version's end, KeyExpired at it.",
+        "each once: unverified",
     ),
+    Rule("A policy without Notify raises no near expiry.", "unverified"),
     Rule("A version that is already nearer to its end than that: near expiry at once.", "unverified"),
     Rule("Disabling, deleting or recovering raises nothing.", SOURCE),
     Rule("At least once, no order: doubles, late and lost events on order.", SOURCE),

@@ -56,6 +56,8 @@ class Token:
 class Identity:
     """The identities of the app. A system-assigned one exists; user-assigned ones are added by client id."""
 
+    name = "identity"
+
     def __init__(self, clock: SimulatedClock, random: Random) -> None:
         self._clock = clock
         self._random = random

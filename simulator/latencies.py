@@ -45,6 +45,8 @@ REALISTIC = LatencyTable(
         "atlas.token": Latency(0.15, 0.25, _CHOSEN),
         "vault.get": Latency(0.03, 0.08, _CHOSEN),
         "vault.write": Latency(0.08, 0.20, _CHOSEN),
+        "manager.get": Latency(0.10, 0.40, _CHOSEN),
+        "sink": Latency(0.05, 0.30, _CHOSEN),
         "identity": Latency(0.02, 0.06, _CHOSEN),
     },
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from simulator.wire import JSON_TYPE, Request, Response
+from simulator.wire import APP, JSON_TYPE, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 NOT_SIMULATED = "-"
 """The route of a request that no route fits."""
 
+TOKEN_ROUTES = frozenset({"/identity/token", "/api/oauth/token", "/api/oauth/revoke"})
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECRET_HEADERS = frozenset({"authorization", "x-identity-header", "cookie", "proxy-authorization"})
 SECRET_MEMBERS = frozenset({"secret", "client_secret", "token", "access_token", "secretAccessKey", "serviceAccountKey"})
 HIDDEN = "(hidden)"
@@ -26,7 +28,8 @@ class Exchange:
     One request and what came of it.
 
     ``status`` is None where the caller got no answer. ``changes`` says whether the world was changed by it,
-    also where the answer was lost. ``fault`` names an injected fault, None where there was none.
+    also where the answer was lost. ``fault`` names an injected fault, None where there was none. ``sender`` is the
+    app or the name of another tool, ``service`` which service of the cloud was asked ("" where none is simulated).
     """
 
     sequence: int
@@ -43,6 +46,24 @@ class Exchange:
     caller: str
     changes: bool
     fault: str | None
+    sender: str = APP
+    service: str = ""
+
+    @property
+    def is_token_request(self) -> bool:
+        """Whether it only asked for an access token, or gave one back."""
+        return self.route in TOKEN_ROUTES
+
+    @property
+    def might_change(self) -> bool:
+        """
+        Whether it was sent to change something in Atlas, Key Vault or Resource Manager, whatever came of it.
+
+        Token requests, reads and what goes to the sinks of notifications do not count. A request to a place that
+        is not simulated does: nobody can say what it would have done.
+        """
+        harmless = self.method in READS or self.is_token_request
+        return not harmless and self.service in {"atlas", "keyVault", "resourceManager", ""}
 
 
 class Record:
@@ -74,6 +95,10 @@ class Record:
             and host in {"*", seen.host}
         ]
 
+    def sent_to_change(self, sender: str = APP, since: int = 0) -> list[Exchange]:
+        """Return what *sender* sent that might change the vendors' side, after the exchange of that number."""
+        return [seen for seen in self.since(since) if seen.sender == sender and seen.might_change]
+
     def add(  # noqa: PLR0917 - one row, written in one place
         self,
         at: datetime,
@@ -84,6 +109,7 @@ class Record:
         caller: str,
         changes: bool,  # noqa: FBT001 - a column
         fault: str | None,
+        service: str = "",
     ) -> None:
         """Append one exchange, its secrets left out."""
         self._exchanges.append(
@@ -102,6 +128,8 @@ class Record:
                 caller,
                 changes,
                 fault,
+                request.sender,
+                service,
             )
         )
 

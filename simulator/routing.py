@@ -51,10 +51,11 @@ class Rule:
 
 
 class Router[R: Route]:
-    """Finds the route of a method and a path by whole segments."""
+    """Finds the route of a method and a path by whole segments. With *ignore_case* literal ones match in any case."""
 
-    def __init__(self, routes: Sequence[R]) -> None:
+    def __init__(self, routes: Sequence[R], *, ignore_case: bool = False) -> None:
         self.routes = tuple(routes)
+        self._ignore_case = ignore_case
         self._index: dict[tuple[str, int], list[tuple[tuple[str, ...], R]]] = {}
         for route in routes:
             segments = tuple(route.template.split("/"))
@@ -64,19 +65,19 @@ class Router[R: Route]:
         """Return the route and its decoded path parameters, None where no route fits. Literal segments win by order."""
         sent = path.split("/")
         for segments, route in self._index.get((method, len(sent)), ()):
-            params = _params(segments, sent)
+            params = _params(segments, sent, ignore_case=self._ignore_case)
             if params is not None:
                 return route, params
         return None
 
 
-def _params(segments: tuple[str, ...], sent: list[str]) -> dict[str, str] | None:
+def _params(segments: tuple[str, ...], sent: list[str], *, ignore_case: bool) -> dict[str, str] | None:
     params: dict[str, str] = {}
     for wanted, got in zip(segments, sent, strict=True):
         if wanted[:1] == "{":
             if not got:
                 return None
             params[wanted[1:-1]] = unquote(got) if "%" in got else got
-        elif wanted != got:
+        elif wanted != got and not (ignore_case and wanted.lower() == got.lower()):
             return None
     return params

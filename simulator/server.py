@@ -20,9 +20,11 @@ import uvicorn
 
 from simulator import identity
 from simulator.asgi import cloud_app
+from simulator.azure_clouds import CLOUDS
 from simulator.control import control_app
 from simulator.delivery import Deliverer
 from simulator.relay import Relay
+from simulator.sinks import TOPIC_REGIONS, WEBHOOK_HOST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -30,9 +32,19 @@ if TYPE_CHECKING:
     from simulator.asgi import App
     from simulator.cloud import Cloud
 
-NAMES = ("cloud.mongodb.com", "management.azure.com", "login.microsoftonline.com", "graph.microsoft.com")
-"""Names that the proxy lets through besides the vaults'; what is not simulated behind them answers 501."""
-VAULTS = "*.vault.azure.net"
+NAMES = (
+    "cloud.mongodb.com",
+    "graph.microsoft.com",
+    WEBHOOK_HOST,
+    *(cloud.manager_host for cloud in CLOUDS.values()),
+    *(cloud.authority for cloud in CLOUDS.values()),
+)
+"""Names that the proxy lets through besides vaults and topics; what is not simulated behind them answers 501."""
+WILDCARDS = (
+    *(f"*.{cloud.vault_suffix}" for cloud in CLOUDS.values()),
+    # A wildcard stands for one label, so each region of topics needs its own.
+    *(f"*.{region}-1.eventgrid.azure.net" for region in TOPIC_REGIONS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +154,7 @@ async def _front(
             relay.cut(port)
 
     def lets_through(name: str) -> bool:
-        return name in NAMES or cloud.service_of(name) is cloud.key_vault
+        return name in NAMES or cloud.service_of(name) in {cloud.key_vault, cloud.sinks}
 
     tls_port = await servers.add(cloud_app(cloud, cut, client_ip), 0, certificate)
     identity_port = await servers.add(cloud_app(cloud, cut, client_ip, identity.HOST))
@@ -164,7 +176,7 @@ def _certificates(folder: Path) -> Path:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     server = folder / "server.pem"
-    authority.issue_cert(*NAMES, VAULTS).private_key_and_cert_chain_pem.write_to_path(str(server))
+    authority.issue_cert(*NAMES, *WILDCARDS).private_key_and_cert_chain_pem.write_to_path(str(server))
     return server
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulator.event_grid import Delivery
     from simulator.key_vault.state import Key, Vault
     from simulator.recording import Exchange
+    from simulator.sinks import Received
 
 
 def world_of(cloud: Cloud) -> dict[str, object]:
@@ -28,6 +29,18 @@ def world_of(cloud: Cloud) -> dict[str, object]:
         "projects": [
             _project(project, settled=cloud.atlas.settled(project.id)) for project in cloud.atlas.projects.values()
         ],
+        "tools": [
+            {
+                "project": tool.project_id,
+                "kind": tool.kind,
+                "keyIdentifier": tool.block["keyIdentifier"],
+                "everySeconds": None if tool.every is None else tool.every.total_seconds(),
+                "sent": tool.sent,
+            }
+            for tool in cloud.tools
+        ],
+        "received": len(cloud.sinks.received),
+        "apiKeys": list(cloud.atlas.digest.keys),
         "serviceAccounts": [account.client_id for account in cloud.atlas.accounts.values()],
         "vaults": [_vault(vault) for vault in cloud.key_vault.vaults.values()],
         "eventGrid": {
@@ -57,9 +70,26 @@ def exchange_view(exchange: Exchange) -> dict[str, object]:
         "body": exchange.body,
         "status": exchange.status,
         "errorCode": exchange.error_code,
+        "sender": exchange.sender,
+        "service": exchange.service,
         "caller": exchange.caller,
+        "tokenRequest": exchange.is_token_request,
+        "mightChange": exchange.might_change,
         "changes": exchange.changes,
         "fault": exchange.fault,
+    }
+
+
+def received_view(received: Received) -> dict[str, object]:
+    """Return one notification; ``body`` is the text as it came, for a signature is over that."""
+    return {
+        "at": moment(received.at),
+        "host": received.host,
+        "path": received.path,
+        "query": received.query,
+        "headers": received.headers,
+        "body": received.body.decode("utf-8", "replace"),
+        "status": received.status,
     }
 
 
@@ -74,6 +104,7 @@ def _project(project: Project, *, settled: bool) -> dict[str, object]:
         "name": project.name,
         "keyIdentifier": project.key_identifier,
         "identifierSince": _or_none(project.identifier_since),
+        "roles": [{"id": role.id, "authorized": role.authorized} for role in project.roles.values()],
         "valid": project.valid,
         "shutDown": project.shut_down,
         "settled": settled,
@@ -110,6 +141,9 @@ def _vault(vault: Vault) -> dict[str, object]:
         "resourceId": vault.resource_id,
         "posture": vault.posture,
         "atlasAccess": vault.atlas_access,
+        "environment": vault.cloud.environment,
+        "permissions": sorted(vault.permissions),
+        "managerActions": sorted(vault.manager_actions),
         "keys": [_key(vault, key) for key in vault.keys.values()],
     }
 
@@ -117,7 +151,12 @@ def _vault(vault: Vault) -> dict[str, object]:
 def _key(vault: Vault, key: Key) -> dict[str, object]:
     oldest_first = sorted(key.versions.values(), key=lambda version: version.age_key)
     versions = [{"identifier": vault.identifier(key, one), "attributes": attributes(one)} for one in oldest_first]
-    return {"name": key.name, "deletedAt": _or_none(key.deleted_at), "versions": versions}
+    return {
+        "name": key.name,
+        "deletedAt": _or_none(key.deleted_at),
+        "rotationPolicy": key.rotation_policy,
+        "versions": versions,
+    }
 
 
 def _delivery(delivery: Delivery) -> dict[str, object]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JSON_TYPE = "application/json"
+APP = "app"
+"""The sender of every request that comes from outside the simulator."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -22,6 +24,7 @@ class Request:
 
     ``host`` is lower case without a port, ``path`` as sent (percent-encoded), ``headers`` have lower-case
     names, ``client_ip`` is where the caller seems to come from (Atlas checks it against access lists).
+    ``sender`` is who sends it: the app, or another tool of the simulated world by its name. No vendor sees it.
     """
 
     method: str
@@ -31,6 +34,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     client_ip: str = "203.0.113.10"
+    sender: str = APP
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the caller sent
         """Parse the body; ``ValueError`` where it is no JSON."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from keysteward.decide.reversals import Reversals
 from keysteward.decide.rotation import Attempt, RotateRequest, RotationInput
-from keysteward.facts import EncryptionAtRest, KeyVersions, ProjectFacts
+from keysteward.facts import Approval, EncryptionAtRest, Job, KeyVersions, OperatorHold, ProjectFacts
 from keysteward.policy import RotationPolicy
 from keysteward.vocabulary import Cloud, Cluster, ClusterState, KeyIdentifier, KeyVersion
 
@@ -73,7 +75,27 @@ def given(
     attempt: Attempt | None = None,
     policy: RotationPolicy | None = None,
     now: datetime = NOW,
+    *,
+    hold: OperatorHold | None = None,
+    approvals: Sequence[Approval] = (),
+    reversals: Reversals | None = None,
     **changes: Any,
 ) -> RotationInput:
     """What the rotation is decided from; *changes* are facts."""
-    return RotationInput(facts(**changes), policy or RotationPolicy(), now, request, attempt)
+    return RotationInput(
+        facts(**changes),
+        policy or RotationPolicy(),
+        now,
+        request,
+        attempt,
+        hold=hold,
+        approvals=approvals,
+        reversals=reversals or Reversals(),
+    )
+
+
+def a_hold(*jobs: Job, until: datetime | None = None) -> OperatorHold:
+    """An operator's hold that was set an hour ago, on rotation where no job is named."""
+    return OperatorHold(
+        frozenset(jobs or {Job.ROTATION}), "key:0a1b2c3d", "audit week", NOW - timedelta(hours=1), until
+    )

@@ -2,8 +2,8 @@
 Push a key identifier to Atlas: the one place that writes to a project's encryption at rest.
 
 Order matters, so that a crash between any two steps is recognised by the next run. First the operation is written, with
-the name of its audit row, while the lease is proven. Then the audit row and the record; then the settings, read again
-where they are no longer fresh, and only then Atlas is called.
+the name of its audit row, while the lease is proven. Then the audit row and the record; then the settings and the stop
+button, each read again where it is no longer fresh, and only then Atlas is called.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from keysteward.clients.atlas.client import AtlasClient, EncryptionRead
 from keysteward.clock import Clock
@@ -48,6 +49,17 @@ class NotPushed:
     retry_after_seconds: float | None = None
 
 
+class StopButton(Protocol):
+    """An operator's hold on the job at hand. ``read_at`` is from before it was read."""
+
+    @property
+    def read_at(self) -> datetime: ...
+
+    async def is_pressed(self) -> bool:
+        """Read it again."""
+        ...
+
+
 class KeyIdentifierPusher:
     """Pushes under a lease. One per process."""
 
@@ -61,8 +73,10 @@ class KeyIdentifierPusher:
         project_id: str,
         observation: Observation,
         target: KeyIdentifier,
+        *,
         secret: str | None,
         lease: Lease,
+        stop_button: StopButton,
         announce: Callable[[], Awaitable[None]],
         intend: Callable[[], Awaitable[None]],
     ) -> Pushed | NotPushed:
@@ -75,6 +89,7 @@ class KeyIdentifierPusher:
             target: what to push.
             secret: the Azure application's secret, where the customer wants it sent along.
             lease: proven just before the call.
+            stop_button: found released at most two seconds before the call.
             announce: writes down that a push is coming, and under which name its intent will be found.
             intend: writes the intent, and the record that the next run starts from; only once the lease is proven.
         """
@@ -82,7 +97,7 @@ class KeyIdentifierPusher:
             if outcome is not None:
                 raise outcome
         await intend()
-        fresh = await self._fresh(project_id, observation, lease)
+        fresh = await self._fresh(project_id, observation, lease, stop_button)
         if isinstance(fresh, NotPushed):
             return fresh
         assert fresh.block is not None, "a block was read with the facts"
@@ -96,14 +111,20 @@ class KeyIdentifierPusher:
             return NotPushed("answerDisagrees", "Atlas's answer to the push names another identifier")
         return Pushed(read)
 
-    async def _fresh(self, project_id: str, observation: Observation, lease: Lease) -> Observation | NotPushed:
-        """Settings that are fresh and as the plan had them, or why there are none."""
+    async def _fresh(
+        self, project_id: str, observation: Observation, lease: Lease, stop_button: StopButton
+    ) -> Observation | NotPushed:
+        """Settings that are fresh and as the plan had them, with no stop button pressed, or why there are none."""
         for reads_left in reversed(range(MOST_READS + 1)):
-            read_at = _read_at(observation.facts.encryption)
-            if read_at is not None and self._clock.now() - read_at <= timedelta(seconds=FRESH_SECONDS):
+            if not self._is_fresh(stop_button.read_at) and await stop_button.is_pressed():
+                return NotPushed("heldByOperator", "an operator stopped rotation here", changed=True)
+            settings_are_fresh = self._is_fresh(_read_at(observation.facts.encryption))
+            if settings_are_fresh and self._is_fresh(stop_button.read_at):
                 return observation
             if not reads_left:
                 break
+            if settings_are_fresh:
+                continue
             await lease.ensure()
             again = await self._observer.encryption_again(project_id, observation)
             if isinstance(again.facts.encryption, Unknown):
@@ -114,6 +135,9 @@ class KeyIdentifierPusher:
             await lease.ensure()
             observation = again
         return NotPushed("readsTooSlow", f"the settings took longer than {FRESH_SECONDS} s to read, three times")
+
+    def _is_fresh(self, read_at: datetime | None) -> bool:
+        return read_at is not None and self._clock.now() - read_at <= timedelta(seconds=FRESH_SECONDS)
 
 
 def _read_at(encryption: Fact[EncryptionAtRest]) -> datetime | None:

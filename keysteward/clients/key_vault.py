@@ -1,40 +1,55 @@
-"""Reading keys from Azure Key Vault's data plane, in our vocabulary. Only metadata is read; nothing is written."""
+"""
+Azure Key Vault's data plane, in our vocabulary: metadata of keys is read, and one change is known, a new version.
+
+The vendor's client takes its token's scope from the vault's own challenge and refuses one of another cloud's host.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
+from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.keyvault.keys import KeyProperties, KeyVaultKey
 from azure.keyvault.keys.aio import KeyClient
 
 from keysteward.clients.budget import Budgets
+from keysteward.clients.read_only import ReadOnlyAzureTransport
 from keysteward.clients.retry_after import asked_wait
 from keysteward.errors import RefusedError, TryLaterError
 from keysteward.limits import REQUEST_SECONDS
 from keysteward.vocabulary import InvalidNameError, KeyIdentifier, KeyVersion
 
+UNREACHABLE = "vaultUnreachable"
+"""The code of every read that the vault did not answer at all."""
+NOTHING_DONE = frozenset({301, 302, 307, 308, 409, 429})
+"""Statuses of a passing answer that says itself that nothing was done."""
+_MAY_BE_MADE = "; a version may have been made"
+
 
 class KeyVaultClient:
     """
-    One per process. *options* go to the vendor's client (a transport, for instance).
+    One per process. With *read_only* no change leaves it; *transport* sends in place of the vendor's own.
 
     The vendor's client retries ten times over 300 s by default; a run that holds a lease cannot wait for that, so a
-    failure ends the run and a delayed message brings it back.
+    failure ends the run and a delayed message brings it back. No vault redirects, so none is followed.
     """
 
     def __init__(
         self,
         credential: AsyncTokenCredential,
         budgets: Budgets,
-        **options: Any,  # noqa: ANN401 - the vendor's own options
+        *,
+        read_only: bool = False,
+        transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse] | None = None,
     ) -> None:
         self._credential = credential
         self._budgets = budgets
-        self._options = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 30} | options
+        self._read_only = read_only
+        self._transport = transport
         self._vaults: dict[str, KeyClient] = {}
 
     async def newest_version(self, key: KeyIdentifier) -> KeyVersion:
@@ -55,6 +70,24 @@ class KeyVaultClient:
 
         return [_from_properties(p, key) for p in await self._ask(key, read)]
 
+    async def create_version(self, key: KeyIdentifier) -> KeyVersion:
+        """
+        Let the vault make a new version of the key, by its rotation policy where it has one (``POST .../rotate``).
+
+        Not idempotent, and sent once: a second call makes a second version. The one answer after which it is sent
+        again is the vault's challenge for a token, which comes before anything is done.
+
+        Raises:
+            RefusedError: the vault said no, and made nothing.
+            TryLaterError: whatever else. Where the message says that a version may have been made, list the versions
+                before the next attempt.
+        """
+        answer = await self._ask(key, lambda: self._vault(key).rotate_key(key.name), _MAY_BE_MADE)
+        try:
+            return _full(answer, key)
+        except TryLaterError as error:
+            raise TryLaterError(error.code, error.message + _MAY_BE_MADE) from None
+
     async def close(self) -> None:
         """Close every connection."""
         for client in self._vaults.values():
@@ -62,27 +95,38 @@ class KeyVaultClient:
 
     def _vault(self, key: KeyIdentifier) -> KeyClient:
         if key.host not in self._vaults:
-            self._vaults[key.host] = KeyClient(f"https://{key.host}", self._credential, **self._options)
+            # One transport a vault: the vendor's client closes it with itself.
+            inner = self._transport or AioHttpTransport(connection_timeout=10, read_timeout=30)
+            transport = ReadOnlyAzureTransport(inner) if self._read_only else inner
+            self._vaults[key.host] = KeyClient(
+                f"https://{key.host}", self._credential, transport=transport, retry_total=0, permit_redirects=False
+            )
         return self._vaults[key.host]
 
-    async def _ask[T](self, key: KeyIdentifier, call: Callable[[], Awaitable[T]]) -> T:
+    async def _ask[T](self, key: KeyIdentifier, call: Callable[[], Awaitable[T]], doubt: str = "") -> T:
+        """Send one request. *doubt* is what a lost answer leaves open."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 self._budgets.spend(key.host)
                 return await call()
         except TimeoutError:
-            raise TryLaterError(
-                "vaultUnreachable", f"vault {key.vault} did not answer in {REQUEST_SECONDS} s"
-            ) from None
+            message = f"vault {key.vault} did not answer in {REQUEST_SECONDS} s{doubt}"
+            raise TryLaterError(UNREACHABLE, message) from None
         except ClientAuthenticationError as error:
             raise TryLaterError("identityRefused", f"no token for vault {key.vault}: {type(error).__name__}") from None
         except HttpResponseError as error:
-            raise _meaning(error, key) from None
+            raise _meaning(error, key, doubt) from None
+        except ValueError:
+            # The SDK's word for a challenge that names another resource than this vault's cloud: no token for that.
+            message = f"vault {key.vault} asked for a token of another resource"
+            raise TryLaterError("vaultAnswerUnreadable", message) from None
         except AzureError as error:
-            raise TryLaterError("vaultUnreachable", f"vault {key.vault}: {type(error).__name__}") from None
+            # What the SDK calls a request error never left; after any other, the vault may have acted.
+            left = "" if isinstance(error, ServiceRequestError) else doubt
+            raise TryLaterError(UNREACHABLE, f"vault {key.vault}: {type(error).__name__}{left}") from None
 
 
-def _meaning(error: HttpResponseError, key: KeyIdentifier) -> TryLaterError | RefusedError:
+def _meaning(error: HttpResponseError, key: KeyIdentifier, doubt: str) -> TryLaterError | RefusedError:
     """Name an error answer by status and inner code, never by its text."""
     status = error.status_code or 0
     outer = getattr(error.error, "code", None) or f"HTTP_{status}"
@@ -92,7 +136,8 @@ def _meaning(error: HttpResponseError, key: KeyIdentifier) -> TryLaterError | Re
     if 400 <= status < 500 and status not in {408, 409, 429}:  # noqa: PLR2004 - the class of refusals
         return RefusedError(str(code), message, status)
     headers = getattr(error.response, "headers", {})
-    return TryLaterError(str(code), message, asked_wait(headers.get("retry-after", "")))
+    left = "" if status in NOTHING_DONE else doubt
+    return TryLaterError(str(code), message + left, asked_wait(headers.get("retry-after", "")))
 
 
 def _full(answer: KeyVaultKey, asked: KeyIdentifier) -> KeyVersion:

@@ -8,11 +8,23 @@ the rotation back before a target is pushed. A target is never older than the ve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from keysteward.decide.checks import Check, Done, Finding, passes, run_chain
-from keysteward.facts import EncryptionAtRest, KeyVersions, ProjectFacts, Unknown, identifier_in_use, newer_versions
+from keysteward.decide.reversals import COUNTED_FOR, Reversals
+from keysteward.decide.windows import next_opening, open_until
+from keysteward.facts import (
+    Approval,
+    EncryptionAtRest,
+    Job,
+    KeyVersions,
+    OperatorHold,
+    ProjectFacts,
+    Unknown,
+    identifier_in_use,
+    newer_versions,
+)
 from keysteward.plan import Action, ActionKind, CheckResult, Hold, Plan
 from keysteward.policy import RotationPolicy
 from keysteward.reasons import hold
@@ -22,6 +34,7 @@ DECISION = "rotation"
 NEEDED_OPERATIONS = frozenset({"encrypt", "decrypt"})
 USABLE_KEY_TYPES = frozenset({"RSA", "RSA-HSM"})
 REFUSAL_LASTS = timedelta(days=1)
+MOST_TIMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,9 @@ class RotationInput:
     now: datetime
     request: RotateRequest | None = None
     attempt: Attempt | None = None
+    hold: OperatorHold | None = None
+    approvals: Sequence[Approval] = ()
+    reversals: Reversals = field(default_factory=Reversals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +80,8 @@ class RotationDecision:
     """
     The verdict.
 
-    ``state`` is the API's rotation state before anything is done: current, due, held, off or unknown.
+    ``state`` is the API's rotation state before anything is done: current, due, held, off or unknown. ``look_again_at``
+    is the next time at which the clock alone may change the verdict; None: it does not.
     """
 
     state: str
@@ -73,6 +90,7 @@ class RotationDecision:
     checks: Sequence[CheckResult]
     current: KeyIdentifier | None
     target: KeyIdentifier | None
+    look_again_at: datetime | None = None
 
 
 def what_it_lacks(version: KeyVersion, minimum_remaining: timedelta, now: datetime) -> str | None:
@@ -102,21 +120,23 @@ def decide_rotation(given: RotationInput) -> RotationDecision:
     """
     Say whether Atlas should be given another key identifier, and which.
 
-    Pure. The target is the newest version by creation time that Atlas can use: never one created before the version
-    in use, never another key. With any needed fact unknown the plan only holds.
+    Pure. The target is the newest version by creation time that Atlas can use, and that is approved where the policy
+    asks for it: never one created before the version in use, never another key. With any needed fact unknown the plan
+    only holds.
 
     Returns:
         One ``pushKeyIdentifier``, or one hold with its reason, or an empty plan when there is nothing to do.
     """
     result = run_chain(DECISION, CHAIN, given)
     current = identifier_in_use(given.facts)
-    target, _ = _target(given)
+    target = _allowed_target(given) or _target(given)[0]
+    again = _look_again_at(given, result.end)
     if isinstance(result.end, Hold):
         state = "unknown" if result.checks[-1].answer is Answer.UNKNOWN else "held"
         plan = Plan(held=(result.end,))
-        return RotationDecision(state, result.end.code, plan, result.checks, current, target)
+        return RotationDecision(state, result.end.code, plan, result.checks, current, target, again)
     if isinstance(result.end, Done):
-        return RotationDecision(result.end.state, result.end.reason, Plan(), result.checks, current, None)
+        return RotationDecision(result.end.state, result.end.reason, Plan(), result.checks, current, None, again)
     assert target is not None, "the chain ends before this where there is no target"
     reason = _reason_to_push(given, current)
     action = Action(
@@ -125,9 +145,32 @@ def decide_rotation(given: RotationInput) -> RotationDecision:
     return RotationDecision("due", reason, Plan(actions=(action,)), result.checks, current, target)
 
 
+def _look_again_at(given: RotationInput, end: Hold | Done | None) -> datetime | None:
+    """When the passing of time alone may change what was decided."""
+    code = end.code if isinstance(end, Hold) else ""
+    times = list(_beginnings(given))
+    if code == "windowClosed":
+        times.append(next_opening(given.policy.windows, given.now))
+    elif code == "heldByOperator" and given.hold is not None:
+        times.append(given.hold.until)
+    elif code == "reversalLimitReached":
+        times += [at + COUNTED_FOR for at in given.reversals.within_a_day(given.now)][:1]
+    return min((at for at in times if at is not None and at > given.now), default=None)
+
+
+def _beginnings(given: RotationInput) -> list[datetime | None]:
+    """When versions that are newer than the one in use begin to be usable."""
+    current, versions = identifier_in_use(given.facts), given.facts.key_versions
+    if current is None or isinstance(versions, Unknown):
+        return []
+    return [v.not_before for v in newer_versions(versions, current) if v.enabled]
+
+
 def _reason_to_push(given: RotationInput, current: KeyIdentifier | None) -> str:
     if given.request is not None:
         return "operatorRequest"
+    if given.reversals.standing:
+        return "reversalRepaired"
     return "newerVersionAvailable" if current is not None and current.version else "versionPinned"
 
 
@@ -169,6 +212,27 @@ def _target(given: RotationInput) -> tuple[KeyIdentifier | None, dict[str, str]]
             return current.with_version(version.version), skipped
         skipped[version.version] = lacks
     return None, skipped
+
+
+def _allowed_target(given: RotationInput) -> KeyIdentifier | None:
+    """The version to push: the newest usable one; where the policy asks for approvals, the newest approved one."""
+    if given.policy.mode != "approve" or given.request is not None:
+        return _target(given)[0]
+    current = identifier_in_use(given.facts)
+    if current is None or isinstance(given.facts.key_versions, Unknown):
+        return None
+    approved = _approved_versions(given)
+    minimum = timedelta(hours=given.policy.minimum_remaining_hours)
+    for version in newer_versions(given.facts.key_versions, current):
+        if version.version in approved and what_it_lacks(version, minimum, given.now) is None:
+            return current.with_version(version.version)
+    return None
+
+
+def _approved_versions(given: RotationInput) -> frozenset[str]:
+    """Versions whose approval is unused, or stands for the repair of a reversal: Atlas took it, and it was put back."""
+    repaired = given.reversals.rotated_to.version if given.reversals.rotated_to is not None else None
+    return frozenset(a.version for a in given.approvals if not a.used or a.version == repaired)
 
 
 def _encryption_is_read(given: RotationInput) -> Finding:
@@ -258,25 +322,54 @@ def _newer_usable_version_exists(given: RotationInput) -> Finding:
     return passes(f"{target.version}" + "".join(f"; {v[:8]}.. {lacks}" for v, lacks in skipped.items()))
 
 
+def _no_operator_holds_it(given: RotationInput) -> Finding:
+    held = given.hold
+    if held is None or not held.stops(Job.ROTATION, given.now):
+        return passes("no operator's hold on rotation is in force")
+    until = f"until {_time(held.until)}" if held.until is not None else "until it is lifted"
+    evidence = f"set by {held.who} at {_time(held.since)}, {until}: {held.reason}"
+    return Finding(Answer.NO, evidence, hold("heldByOperator", evidence))
+
+
 def _mode_allows(given: RotationInput) -> Finding:
     mode = given.policy.mode
     if given.request is not None:
         return passes(f"an operator asked, which passes over mode {mode}")
     if mode == "off":
         return Finding(Answer.NO, "rotation.mode is off", Done("off", "rotationOff"))
-    if mode == "approve":
-        evidence = "rotation.mode is approve, and no approval is on record"
+    if mode == "auto":
+        return passes("rotation.mode is auto")
+    target, (newest, _) = _allowed_target(given), _target(given)
+    if target is None:
+        evidence = f"rotation.mode is approve, and no usable approval is on record; {newest} awaits one"
         return Finding(Answer.NO, evidence, hold("approvalMissing", evidence))
-    return passes("rotation.mode is auto")
+    return passes(f"rotation.mode is approve, and {target} is approved")
+
+
+def _reversals_are_below_limit(given: RotationInput) -> Finding:
+    counted, limit = given.reversals.within_a_day(given.now), given.policy.max_reversals
+    evidence = f"{len(counted)} in 24 h, the limit is {limit}"
+    if given.request is not None:
+        return passes(f"an operator asked, which passes over reversals: {evidence}")
+    if len(counted) < limit:
+        return passes(evidence)
+    times = ", ".join(_time(at) for at in counted[-MOST_TIMES_SHOWN:])
+    evidence = f"{given.reversals.rotated_to} was replaced by an older identifier {evidence}: seen at {times}"
+    return Finding(Answer.NO, evidence, hold("reversalLimitReached", evidence))
 
 
 def _window_is_open(given: RotationInput) -> Finding:
+    windows = given.policy.windows
     if given.request is not None:
         return passes("an operator asked, which passes over windows")
-    if given.policy.windows:
-        evidence = f"rotation.windows has {len(given.policy.windows)} entries"
-        return Finding(Answer.NO, evidence, hold("windowClosed", evidence))
-    return passes("rotation.windows is empty: any time")
+    if not windows:
+        return passes("rotation.windows is empty: any time")
+    closes_at = open_until(windows, given.now)
+    if closes_at is not None:
+        return passes(f"a window is open until {_time(closes_at)}")
+    opens_at = next_opening(windows, given.now)
+    evidence = f"the next of {len(windows)} opens at {_time(opens_at)}" if opens_at is not None else "none opens again"
+    return Finding(Answer.NO, evidence, hold("windowClosed", evidence))
 
 
 def _key_in_use_is_valid(given: RotationInput) -> Finding:
@@ -293,7 +386,7 @@ def _key_in_use_is_valid(given: RotationInput) -> Finding:
 
 
 def _atlas_did_not_refuse_it(given: RotationInput) -> Finding:
-    attempt, (target, _) = given.attempt, _target(given)
+    attempt, target = given.attempt, _allowed_target(given)
     if attempt is None or target is None or attempt.target != target.version or not attempt.permanent:
         return passes("Atlas has not refused this identifier")
     evidence = f"{attempt.code} at {_time(attempt.at)} for {attempt.target}"
@@ -305,7 +398,7 @@ def _atlas_did_not_refuse_it(given: RotationInput) -> Finding:
 
 
 def _retry_is_due(given: RotationInput) -> Finding:
-    attempt, (target, _) = given.attempt, _target(given)
+    attempt, target = given.attempt, _allowed_target(given)
     if attempt is None or attempt.permanent or target is None or attempt.target != target.version:
         return passes("no try of this identifier is waiting")
     evidence = f"{attempt.code} at {_time(attempt.at)}; next try at {attempt.not_before:%H:%M:%S} UTC"
@@ -323,7 +416,9 @@ CHAIN: Sequence[Check[RotationInput]] = (
     Check("versionInUseIsListed", _version_in_use_is_listed),
     Check("requestedVersionIsAllowed", _requested_version_is_allowed),
     Check("newerUsableVersionExists", _newer_usable_version_exists),
+    Check("noOperatorHoldsIt", _no_operator_holds_it),
     Check("modeAllows", _mode_allows),
+    Check("reversalsAreBelowLimit", _reversals_are_below_limit),
     Check("windowIsOpen", _window_is_open),
     Check("keyInUseIsValid", _key_in_use_is_valid),
     Check("atlasDidNotRefuseIt", _atlas_did_not_refuse_it),

@@ -2,48 +2,25 @@
 Observe a project: every independent read at once, each failure an unknown fact and never a missing one.
 
 A steady run costs four requests: encryption, clusters, addresses, and the newest version of the key. Only where the
-newest version is not the one in use is the whole list read. Atlas's alert on the key's age decides nothing, so no
+newest version is not the one in use is the whole list read, and only where the vault's firewall or the network keeps us
+out of it, Resource Manager. Atlas's alert on the key's age decides nothing, so no
 decision waits for it: a push reads it while Atlas works, later runs beside the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from keysteward.clients.atlas.client import AtlasClient
-from keysteward.clients.key_vault import KeyVaultClient
 from keysteward.clock import Clock
-from keysteward.errors import RefusedError, TryLaterError
-from keysteward.facts import (
-    EncryptionAtRest,
-    Fact,
-    KeyVersions,
-    ProjectFacts,
-    Unknown,
-    identifier_in_use,
-    newer_versions,
-)
-from keysteward.vocabulary import KeyIdentifier, KeyVersion
-
-MOST_DETAILS = 25
-"""How many newer versions are looked at one by one; Key Vault lists 25 a page, and one is the rule."""
-
-
-class Permit(Protocol):
-    """Asked before every request: a run's lease, or nothing to ask."""
-
-    async def ensure(self) -> None: ...
-
-
-class NoPermitNeeded:
-    """For observations outside a reconcile: reading needs no lease."""
-
-    async def ensure(self) -> None:
-        return
-
+from keysteward.facts import EncryptionAtRest, Fact, KeyVersions, ProjectFacts, Unknown, identifier_in_use
+from keysteward.observe.keys import KeyReader
+from keysteward.observe.known import known
+from keysteward.observe.permit import Permit
+from keysteward.vocabulary import InvalidNameError, KeyIdentifier, VaultPlace
 
 type _KeySide = tuple[Fact[EncryptionAtRest], Mapping[str, Any] | None, Fact[KeyVersions]]
 
@@ -56,22 +33,12 @@ class Observation:
     block: Mapping[str, Any] | None
 
 
-async def known[T](call: Awaitable[T]) -> Fact[T]:
-    """Turn what a client raises into an unknown fact."""
-    try:
-        return await call
-    except TryLaterError as error:
-        return Unknown(error.code, error.message, error.retry_after_seconds)
-    except RefusedError as error:
-        return Unknown(error.code, error.message, passing=False)
-
-
 class ProjectObserver:
     """Reads projects. One per process."""
 
-    def __init__(self, atlas: AtlasClient, key_vault: KeyVaultClient, clock: Clock) -> None:
+    def __init__(self, atlas: AtlasClient, keys: KeyReader, clock: Clock) -> None:
         self._atlas = atlas
-        self._key_vault = key_vault
+        self._keys = keys
         self._clock = clock
 
     async def observe(self, project_id: str, permit: Permit, *, look_at_alert: bool) -> Observation:
@@ -119,32 +86,22 @@ class ProjectObserver:
         if key is None or not read.facts.enabled:
             return read.facts, read.block, Unknown("notAsked", "Atlas names no key to read", passing=False)
         await permit.ensure()
-        newest = await known(self._key_vault.newest_version(key))
+        place = _place(key, read.facts)
+        newest = await self._keys.newest(key, place, permit)
         if isinstance(newest, Unknown):
             return read.facts, read.block, newest
-        if newest.version == key.version:
-            return read.facts, read.block, KeyVersions((newest,), complete=False, source="dataPlane")
+        if newest.value.version == key.version:
+            return read.facts, read.block, KeyVersions((newest.value,), complete=False, source=newest.source)
         await permit.ensure()
-        return read.facts, read.block, await self._all_versions(key, newest, permit)
+        return read.facts, read.block, await self._keys.all_versions(key, newest, place, permit)
 
-    async def _all_versions(self, key: KeyIdentifier, newest: KeyVersion, permit: Permit) -> Fact[KeyVersions]:
-        """List the versions, and look closely at each newer one: a list does not tell type and operations."""
-        listed = await known(self._key_vault.versions(key))
-        if isinstance(listed, Unknown):
-            return listed
-        found = {v.version: v for v in listed} | {newest.version: newest}
-        whole = KeyVersions(tuple(found.values()), complete=True, source="dataPlane")
-        if key.version is not None and whole.find(key.version) is None:
-            return whole
-        unread = [v for v in newer_versions(whole, key) if v.enabled and v.key_type is None][:MOST_DETAILS]
-        if unread:
-            await permit.ensure()
-        details = await asyncio.gather(*(known(self._key_vault.version(v.identifier)) for v in unread))
-        unknown = next((d for d in details if isinstance(d, Unknown)), None)
-        if unknown is not None:
-            return unknown  # a version that was not read is not an unusable one
-        read = {d.version: d for d in details if not isinstance(d, Unknown)}
-        return replace(whole, versions=tuple((found | read).values()))
+
+def _place(key: KeyIdentifier, encryption: EncryptionAtRest) -> VaultPlace | None:
+    """Where Resource Manager keeps the vault of the key, or None where Atlas does not say it well."""
+    try:
+        return VaultPlace.parse(key, encryption.subscription_id, encryption.resource_group)
+    except InvalidNameError:
+        return None
 
 
 _NOT_ASKED = Unknown("notAsked", "not asked yet")

@@ -13,25 +13,34 @@ from datetime import datetime, timedelta
 
 from keysteward.act.push import KeyIdentifierPusher, NotPushed, Pushed
 from keysteward.clock import Clock
-from keysteward.decide.rotation import (
-    REFUSAL_LASTS,
-    Attempt,
-    RotateRequest,
-    RotationDecision,
-    RotationInput,
-    decide_rotation,
-)
-from keysteward.facts import Fact, Unknown
+from keysteward.decide.reversals import note_reversal
+from keysteward.decide.rotation import REFUSAL_LASTS, RotateRequest, RotationDecision, decide_rotation
+from keysteward.decide.version_creation import CreationDecision, decide_version_creation
+from keysteward.facts import Fact, Job, Unknown, identifier_in_use
+from keysteward.messages import ReconcileMessage, encode
 from keysteward.observe.project import Observation, ProjectObserver
 from keysteward.policy import Policy
 from keysteward.reasons import hold
 from keysteward.reconcile import operations
+from keysteward.reconcile.inputs import (
+    Remembered,
+    creation_input,
+    recall,
+    request_of,
+    reversals_of,
+    reversals_record,
+    rotation_input,
+)
 from keysteward.reconcile.remember import Memory
+from keysteward.reconcile.reminders import remind_of_hold
 from keysteward.reconcile.runner import RunResult
+from keysteward.reconcile.stop_button import ScopeStopButton
 from keysteward.reconcile.under_way import UnderWay
 from keysteward.secret import Secret
 from keysteward.store.audit import Audit
 from keysteward.store.lease import Lease
+from keysteward.store.outbox import Outbox
+from keysteward.store.ports import WorkQueue
 from keysteward.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -41,12 +50,14 @@ from keysteward.store.records import (
     RotationRecord,
 )
 from keysteward.store.state import State, Stored, new_operation_id
-from keysteward.vocabulary import InvalidNameError, KeyIdentifier, Scope
+from keysteward.vocabulary import KeyIdentifier, Scope
 
 SOON_SECONDS = 1.0
 FIRST_LOOK_SECONDS = 15.0
 FIRST_RETRY_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 900.0
+LONGEST_LOOK_SECONDS = 86_400.0
+"""A wake-up further away is asked for by a later run: the queue keeps a message for a week at most."""
 UNKNOWN_LASTS = 3
 """Looks in a row that must fail before a passing unknown is told as a hold: one lost answer is no news."""
 NAME_LASTS = timedelta(days=1)
@@ -57,11 +68,11 @@ NAME_LASTS = timedelta(days=1)
 class _Run:
     """What one run works on."""
 
-    stored: Stored[ProjectRecord]
-    stored_operations: dict[str, Stored[OperationRecord]]
+    remembered: Remembered
     request: RotateRequest | None
     observation: Observation
     decision: RotationDecision
+    creation: CreationDecision
     now: datetime
     lease: Lease
     outcome: str = "nothingToDo"
@@ -70,8 +81,16 @@ class _Run:
     """When to look again, in seconds: every part of the run may ask, the earliest counts."""
 
     @property
+    def stored(self) -> Stored[ProjectRecord]:
+        return self.remembered.stored
+
+    @property
     def record(self) -> ProjectRecord:
-        return self.stored.record
+        return self.remembered.record
+
+    @property
+    def stored_operations(self) -> dict[str, Stored[OperationRecord]]:
+        return self.remembered.operations
 
     @property
     def open_operations(self) -> dict[str, OperationRecord]:
@@ -92,6 +111,8 @@ class ProjectReconciler:
     pusher: KeyIdentifierPusher
     state: State
     audit: Audit
+    outbox: Outbox
+    queue: WorkQueue
     clock: Clock
     policy: Policy
     dry_run: bool
@@ -108,8 +129,8 @@ class ProjectReconciler:
         return RunResult(run.outcome, min(run.looks) if run.looks else None)
 
     async def _observe_and_decide(self, project_id: str, lease: Lease) -> _Run:
-        stored, found = await asyncio.gather(self.state.project(project_id), self.state.open_operations(project_id))
-        record = stored.record
+        remembered = await recall(self.state, self.clock, project_id)
+        record = remembered.record
         if not lease.last_run_ended:
             # The history may be ahead of the record. What is seen next is noted again, even if it is what the record
             # says: a change back in between would otherwise be missing for good.
@@ -121,23 +142,33 @@ class ProjectReconciler:
             await lease.ensure()
             record.name = await self.observer.name(project_id) or record.name
             record.name_read_at = now
-        by_id = {operation.record.operation_id: operation for operation in found}
-        operations_by_id = {name: operation.record for name, operation in by_id.items()}
+        operations_by_id = {name: stored.record for name, stored in remembered.operations.items()}
         await self._under_way.recall(record, observation.facts, operations_by_id, now)
-        request = request_of(record, list(operations_by_id.values()))
+        await self._note_reversal(record, observation, now)
         policy = self.policy.project(project_id).rotation
-        given = RotationInput(observation.facts, policy, now, request, attempt_of(record.attempt))
+        given = rotation_input(observation.facts, remembered, policy, now)
         decision = decide_rotation(given)
         _drop_attempt_of_another_target(record, decision, observation)
-        return _Run(stored, by_id, request, observation, decision, now, lease)
+        wish = await creation_input(self.state, observation.facts, remembered, policy, now)
+        creation = decide_version_creation(wish)
+        return _Run(remembered, given.request, observation, decision, creation, now, lease)
+
+    async def _note_reversal(self, record: ProjectRecord, observation: Observation, now: datetime) -> None:
+        """Count an older identifier that something else put back, and keep it in the trail."""
+        facts, before = observation.facts, reversals_of(record.reversals)
+        in_use = identifier_in_use(facts)
+        after = note_reversal(before, in_use, facts.key_versions, now)
+        record.reversals = reversals_record(after)
+        if after.seen_at and after.seen_at != before.seen_at and after.seen_at[-1] == now:
+            await self._memory.reversed(record, str(after.rotated_to), str(in_use), len(after.seen_at), now)
 
     @property
     def _under_way(self) -> UnderWay:
-        return UnderWay(self.state, self.audit)
+        return UnderWay(self.state, self.audit, self.outbox)
 
     @property
     def _memory(self) -> Memory:
-        return Memory(self.state, self.audit)
+        return Memory(self.state, self.audit, self.outbox)
 
     async def _follow(self, run: _Run) -> None:
         """Take in what was seen, and look how far a rotation that was begun has come."""
@@ -194,12 +225,21 @@ class ProjectReconciler:
         """Push, and read the alert that the push may end while Atlas works: nothing waits for it."""
         project_id, facts = run.record.project_id, run.observation.facts
         secret = self.secret_for(project_id)
+        held_at = run.remembered.holds_read_at
+        stop_button = ScopeStopButton(self.state, self.clock, Scope.project(project_id), Job.ROTATION, held_at)
         await run.lease.ensure()
         alert, outcome = await asyncio.gather(
             # First in the list, so that it is asked before the push can have an effect.
             self.observer.age_alert(project_id),
             self.pusher.push(
-                project_id, run.observation, target, secret.reveal() if secret else None, run.lease, announce, intend
+                project_id,
+                run.observation,
+                target,
+                secret=secret.reveal() if secret else None,
+                lease=run.lease,
+                stop_button=stop_button,
+                announce=announce,
+                intend=intend,
             ),
             return_exceptions=True,  # a lost lease must not leave the other request behind
         )
@@ -243,7 +283,8 @@ class ProjectReconciler:
         run.record.rotation = rotation.replaced
 
     async def _record(self, run: _Run) -> None:
-        held = run.decision.plan.held[0] if run.decision.plan.held else None
+        await self._ask_for_version(run)
+        held = next(iter((*run.decision.plan.held, *run.creation.plan.held)), None)
         refused_now = run.acted and run.record.attempt is not None and run.record.attempt.permanent
         passing = _holds_for_a_passing_reason(run)
         self._look_again(run)
@@ -265,9 +306,31 @@ class ProjectReconciler:
         ending.forget_what_is_over(run.open_operations)
         if _another_has_its_turn(run):
             run.looks.append(SOON_SECONDS)
+        run.record.hold_reminded_at = await remind_of_hold(
+            self.outbox,
+            Scope.project(run.record.project_id),
+            run.remembered.hold,
+            run.record.hold_reminded_at,
+            run.now,
+        )
         _summarise(run)
+        await self._use_approvals(run)
         await asyncio.gather(*(self.state.save_operation(o) for o in run.stored_operations.values()))
         await self.state.save_project(run.stored)
+
+    async def _ask_for_version(self, run: _Run) -> None:
+        """Ask the vault's own reconcile for a version: several projects may use the key, and one for all is enough."""
+        key = run.creation.key
+        if run.creation.plan.actions and key is not None and not self.dry_run:
+            await self.queue.send(encode(ReconcileMessage(Scope.vault(key.vault), "versionCreationDue")))
+
+    async def _use_approvals(self, run: _Run) -> None:
+        """An approval is used once Atlas was seen to hold its version, in whatever way: then only repairs use it."""
+        taken = reversals_of(run.record.reversals).rotated_to
+        for version, approval in run.remembered.approvals.items():
+            if taken is not None and version == taken.version and approval.record.used_at is None:
+                approval.record.used_at = run.now
+                await self.state.save_approval(approval)
 
     async def _audit_refused_orders(self, run: _Run, were_open: list[OperationRecord]) -> None:
         """Keep who wanted what, and why, of every order that this run ended without doing it."""
@@ -297,6 +360,10 @@ class ProjectReconciler:
         if passing:
             asked = max(f.retry_after_seconds or 0.0 for f in passing)
             run.looks.append(retry_delay(run.record.unknown_in_a_row, asked))
+        for at in (run.decision.look_again_at, run.creation.look_again_at):
+            if at is not None:
+                wait = (at - run.now).total_seconds()
+                run.looks.append(min(max(SOON_SECONDS, wait), LONGEST_LOOK_SECONDS))
         attempt = run.record.attempt
         if attempt is not None and not attempt.permanent and attempt.not_before > run.now:
             # Once its time has come a try waits for whatever holds it back, and that asks for its own look.
@@ -360,35 +427,6 @@ def _intent(run: _Run, operation: OperationRecord, rotation: RotationRecord) -> 
         evidence="; ".join(f"{c.check}: {c.evidence}" for c in run.decision.checks)[:4000],
         digest=run.decision.plan.digest,
     )
-
-
-def request_of(record: ProjectRecord, found: list[OperationRecord]) -> RotateRequest | None:
-    """The oldest rotation that an operator asked for and that is not followed already."""
-    # A push that is under way and not yet taken leaves the one that it replaces followed: its target is in use.
-    following = [r for r in _remembered(record.rotation) if r.state == "following"]
-    followed, taken = {r.operation_id for r in following}, {r.to_identifier for r in following}
-    for operation in found:
-        if operation.kind != "rotate" or operation.who == operations.APP or operation.operation_id in followed:
-            continue
-        if operation.key_identifier in taken:
-            continue  # it ends with the rotation that is followed, and holds back no newer version until then
-        try:
-            wanted = KeyIdentifier.parse(operation.key_identifier) if operation.key_identifier else None
-        except InvalidNameError:
-            continue
-        return RotateRequest(operation.operation_id, wanted)
-    return None
-
-
-def _remembered(rotation: RotationRecord | None) -> list[RotationRecord]:
-    return [r for r in (rotation, rotation.replaced if rotation is not None else None) if r is not None]
-
-
-def attempt_of(record: AttemptRecord | None) -> Attempt | None:
-    """Turn what is remembered of a push that did not go through into what the decision looks at."""
-    if record is None:
-        return None
-    return Attempt(record.target, record.code, record.at, record.not_before, record.permanent)
 
 
 def _another_has_its_turn(run: _Run) -> bool:

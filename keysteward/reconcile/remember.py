@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keysteward.decide.rotation import RotationDecision
-from keysteward.facts import EncryptionAtRest, KeyVersions, ProjectFacts, Unknown
+from keysteward.facts import EncryptionAtRest, ProjectFacts, Unknown
 from keysteward.plan import Hold
 from keysteward.reasons import REASONS, Severity
 from keysteward.store.audit import Audit
-from keysteward.store.records import AddressRecord, AuditRecord, HoldRecord, ProjectRecord
+from keysteward.store.outbox import Outbox
+from keysteward.store.records import AddressRecord, AuditRecord, HoldRecord, ProjectRecord, VersionSeenRecord
 from keysteward.store.state import State
+from keysteward.vocabulary import KeyVersion
+
+ANNOUNCED_AS = {"reversalLimitReached": "ReversalLimitReached"}
+"""Holds with an event type of their own; every other one is a ``RotationHeld``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +25,14 @@ class Memory:
 
     state: State
     audit: Audit
+    outbox: Outbox
 
     async def observed(self, record: ProjectRecord, facts: ProjectFacts, decision: RotationDecision) -> None:
         """Take the facts of a run into the record; what is unknown leaves what was known before as it was."""
         if not isinstance(facts.encryption, Unknown):
             record.observed_at = facts.observed_at
             await self._encryption(record, facts.encryption, decision, facts.observed_at)
-        if not isinstance(facts.key_versions, Unknown):
-            _versions(record, facts.key_versions)
+        _versions(record, facts)
         if not isinstance(facts.clusters, Unknown):
             encrypted = [c for c in facts.clusters if c.encrypted]
             record.clusters_encrypted = len(encrypted)
@@ -67,7 +72,24 @@ class Memory:
         # Named by the run before, so that this one, cut short and done again, announces nothing twice.
         before = int(record.last_outcome.at.timestamp() * 1000) if record.last_outcome is not None else 0
         once = f"{record.project_id}-held-{hold.code}-{before}"
-        await self.state.announce("RotationHeld", scope, now, once, hold.data)
+        kind = ANNOUNCED_AS.get(hold.code, "RotationHeld")
+        await self.outbox.announce(kind, scope, now, once, hold.data)
+
+    async def reversed(self, record: ProjectRecord, newer: str, older: str, count: int, now: datetime) -> None:
+        """Keep in the trail that something else put an older identifier back."""
+        await self.audit.add(
+            AuditRecord(
+                at=now,
+                who="somebody else",
+                what="identifierPutBack",
+                scope=f"project:{record.project_id}",
+                reason="identifierPutBack",
+                result="observed",
+                before=newer,
+                after=older,
+                evidence=f"{count} in 24 h",
+            )
+        )
 
     async def _encryption(
         self, record: ProjectRecord, encryption: EncryptionAtRest, decision: RotationDecision, seen_at: datetime
@@ -84,6 +106,8 @@ class Memory:
             await self.state.forget_vault(record.project_id, record.vault)
         record.vault, record.key = vault, key
         record.current_version = current.version if current is not None else None
+        record.cloud = str(current.cloud) if current is not None else None
+        record.subscription_id, record.resource_group = encryption.subscription_id, encryption.resource_group
 
     async def _addresses(self, record: ProjectRecord, facts: ProjectFacts) -> None:
         if isinstance(facts.addresses, Unknown):
@@ -96,6 +120,26 @@ class Memory:
             record.addresses = seen
 
 
-def _versions(record: ProjectRecord, versions: KeyVersions) -> None:
+def _versions(record: ProjectRecord, facts: ProjectFacts) -> None:
+    """Keep how the key stands, so that a watch can tell whether it has changed."""
+    versions = facts.key_versions
+    if isinstance(versions, Unknown):
+        if versions.code != "notAsked":
+            record.key_unread = versions.code
+        return
+    record.key_unread = None
     newest = versions.newest
     record.newest_version = newest.version if newest is not None else None
+    record.newest_seen = _seen(newest)
+    record.current_seen = _seen(versions.find(record.current_version) if record.current_version else None)
+
+
+def _seen(version: KeyVersion | None) -> VersionSeenRecord | None:
+    if version is None:
+        return None
+    return VersionSeenRecord(
+        version=version.version,
+        enabled=version.enabled,
+        not_before=version.not_before,
+        expires_at=version.expires_at,
+    )

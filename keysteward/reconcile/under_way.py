@@ -13,7 +13,9 @@ from datetime import datetime
 from keysteward.decide.settlement import ClusterProgress, Settlement, decide_settlement
 from keysteward.facts import ProjectFacts, Unknown, identifier_in_use
 from keysteward.reconcile import operations
+from keysteward.reconcile.inputs import reversals_of, reversals_record
 from keysteward.store.audit import Audit
+from keysteward.store.outbox import Outbox
 from keysteward.store.records import (
     AuditRecord,
     ClusterProgressRecord,
@@ -22,6 +24,7 @@ from keysteward.store.records import (
     RotationRecord,
 )
 from keysteward.store.state import State
+from keysteward.vocabulary import KeyIdentifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class UnderWay:
 
     state: State
     audit: Audit
+    outbox: Outbox
 
     async def recall(
         self, record: ProjectRecord, facts: ProjectFacts, open_operations: Mapping[str, OperationRecord], now: datetime
@@ -72,6 +76,8 @@ class UnderWay:
         record.attempt = None
         record.rotation = rotation
         record.identifier = rotation.to_identifier
+        taken = reversals_of(record.reversals).taken(KeyIdentifier.parse(rotation.to_identifier))
+        record.reversals = reversals_record(taken)
         await self.audit.close(rotation.audit_key, "done", after=rotation.to_identifier, evidence=evidence)
         await self.state.note_identifier(record.project_id, now, rotation.to_identifier, "pushed")
         await self._announce(record, rotation, "RotationStarted", now)
@@ -170,7 +176,7 @@ class UnderWay:
         }
         # A rotation that was pushed twice (its first answer lost) is one change of state: one announcement.
         once = f"{record.project_id}-{kind}-{rotation.audit_key}"
-        await self.state.announce(kind, f"project:{record.project_id}", now, once, data)
+        await self.outbox.announce(kind, f"project:{record.project_id}", now, once, data)
 
     async def _write(
         self,

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from keysteward.policy import Policy, parse_policy
 from keysteward.problem import Problem
 from keysteward.settings import table
-from keysteward.settings.credentials import AtlasCredential, ServiceAccount, read_atlas_credential
+from keysteward.settings.credentials import AtlasCredential, read_atlas_credential
 from keysteward.settings.documents import AzureClientSecrets, NotifyTarget
-from keysteward.settings.not_yet import refuse_what_this_release_lacks
 from keysteward.settings.setting import Fault, Reader
 from keysteward.store.connection import StorageConnection, parse_storage_connection
 
@@ -50,18 +49,6 @@ class Settings:
     daily_schedule: Schedule
 
     @property
-    def service_account(self) -> ServiceAccount:
-        """
-        The credential, as the only kind that this release takes.
-
-        Raises:
-            TypeError: it is an API key, which ``not_yet`` refuses.
-        """
-        if not isinstance(self.atlas_credential, ServiceAccount):
-            raise TypeError("the Atlas credential is an API key")
-        return self.atlas_credential
-
-    @property
     def reconcile_period_seconds(self) -> int:
         """The longest time between two runs of ``reconcile_projects``."""
         return self.reconcile_schedule.period_seconds
@@ -84,7 +71,6 @@ def parse_settings(environment: Mapping[str, str], read_file: Callable[[str], st
     reader.refuse_unresolved(table.SETTINGS)
     reader.refuse_misspelt_names(_NAMES)
     settings = _read(reader, environment, read_file)
-    refuse_what_this_release_lacks(reader, settings.project_ids, settings.atlas_credential, settings.auth)
     return tuple(sorted(reader.problems, key=_table_order)) or settings
 
 

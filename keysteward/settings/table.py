@@ -133,8 +133,8 @@ POLICY = Setting(
 AUTH = Setting(
     name="KEYSTEWARD_AUTH",
     default="keys",
-    meaning="Who may call the operator routes: `keys` (function and host keys) or `entra`. Any other value: the "
-    "routes need function keys and answer 503.",
+    meaning="[Who may call](operating.md#who-may-call) the operator routes: `keys` (function and host keys) or `entra` "
+    "(app roles, behind App Service authentication). Any other value: the routes need function keys and answer 503.",
     example="keys",
     read=auth,
 )
@@ -148,7 +148,8 @@ DRY_RUN = Setting(
 NOTIFY = Setting(
     name="KEYSTEWARD_NOTIFY",
     default="[]",
-    meaning="JSON list of targets: `teams`, `slack` (`url`), `webhook` (`url`, `secret`), `eventgrid` (`endpoint`).",
+    meaning="JSON list of targets: `webhook` (`url`, `secret`), `eventgrid` (`endpoint`); `teams`, `slack` (`url`) are "
+    "read, and told nothing in this release.",
     example='[{"kind": "webhook", "url": "https://hooks.example.com/keysteward", "secret": "<secret>"}]',
     read=notify_targets,
 )

@@ -86,6 +86,23 @@ class AddressRecord(Record):
     announced: list[str]
 
 
+class VersionSeenRecord(Record):
+    """A key version as a run saw it, as far as a change of it must bring another run."""
+
+    version: str
+    enabled: bool
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class ReversalsRecord(Record):
+    """See ``keysteward.decide.reversals.Reversals``."""
+
+    rotated_to: str | None = None
+    standing: bool = False
+    seen_at: list[datetime] = []
+
+
 class ProjectRecord(Record):
     """What is remembered of a project: the last observation in short, and what is under way."""
 
@@ -95,9 +112,16 @@ class ProjectRecord(Record):
     observed_at: datetime | None = None
     vault: str | None = None
     key: str | None = None
+    cloud: str | None = None
+    subscription_id: str | None = None
+    resource_group: str | None = None
     identifier: str | None = None
     current_version: str | None = None
     newest_version: str | None = None
+    newest_seen: VersionSeenRecord | None = None
+    current_seen: VersionSeenRecord | None = None
+    key_unread: str | None = None
+    """Why the key could not be read when a run tried last: an error code; None: it was read."""
     rotation_state: str = "unknown"
     rotation_reason: str = "notSeenYet"
     clusters_encrypted: int | None = None
@@ -106,9 +130,69 @@ class ProjectRecord(Record):
     last_outcome: OutcomeRecord | None = None
     rotation: RotationRecord | None = None
     attempt: AttemptRecord | None = None
+    reversals: ReversalsRecord = msgspec.field(default_factory=ReversalsRecord)
+    hold_reminded_at: datetime | None = None
+    """When somebody was last reminded that an operator's hold is in force."""
     age_alert_open: bool = False
     unknown_in_a_row: int = 0
     addresses: dict[str, AddressRecord] | None = None
+
+
+class HoldOrderRecord(Record):
+    """The stop button of a scope, as an operator pressed it. ``until`` None: until it is lifted."""
+
+    scope: str
+    jobs: list[str]
+    who: str
+    reason: str
+    since: datetime
+    until: datetime | None = None
+
+
+class ApprovalRecord(Record):
+    """An operator's approval of one exact identifier. ``used_at``: when Atlas took it; then only repairs may use it."""
+
+    project_id: str
+    identifier: str
+    who: str
+    reason: str
+    approved_at: datetime
+    used_at: datetime | None = None
+
+
+class CreationRecord(Record):
+    """
+    That a version of a key was asked for: written before the request, so that none is asked for twice within a day.
+
+    ``state``: asked (the answer is not known), made, refused.
+    """
+
+    at: datetime
+    state: Literal["asked", "made", "refused"]
+    audit_key: str
+    version: str | None = None
+
+
+class VaultRecord(Record):
+    """What is remembered of a vault. ``creations`` by key name in lower case: the last request for a version each."""
+
+    vault: str
+    creations: dict[str, CreationRecord] = {}
+    hold_reminded_at: datetime | None = None
+    """When somebody was last reminded that an operator's hold is in force."""
+
+
+class FleetRecord(Record):
+    """
+    The projects that the credential sees (``ATLAS_PROJECT_IDS=*``), those included that were missing only lately.
+
+    ``missing_since`` by project id: when a list first lacked it. ``failures``: how many looks in a row gave no list.
+    """
+
+    project_ids: list[str] = []
+    read_at: datetime | None = None
+    missing_since: dict[str, datetime] = {}
+    failures: int = 0
 
 
 class StepRecord(Record):

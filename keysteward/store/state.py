@@ -13,20 +13,28 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import msgspec
 
 from keysteward.errors import LeaseLostError
 from keysteward.store.ports import Row, RowChangedError, RowExistsError, Tables
-from keysteward.store.records import OperationRecord, ProjectRecord, from_columns, to_columns
-from keysteward.vocabulary import NodeAddresses
+from keysteward.store.records import (
+    ApprovalRecord,
+    FleetRecord,
+    HoldOrderRecord,
+    OperationRecord,
+    ProjectRecord,
+    Record,
+    VaultRecord,
+    from_columns,
+    to_columns,
+)
+from keysteward.vocabulary import NodeAddresses, Scope
 
 RECORDS = "keystewardRecords"
 OPERATIONS = "keystewardOperations"
 HISTORY = "keystewardHistory"
 VAULTS = "keystewardVaults"
-OUTBOX = "keystewardOutbox"
+HOLDS = "keystewardHolds"
+APPROVALS = "keystewardApprovals"
 
 OPERATION_ID = re.compile(r"[a-z0-9-]{3,24}\.[0-9a-f]{22}")
 
@@ -68,6 +76,67 @@ class State:
     async def projects(self) -> list[ProjectRecord]:
         """Read the record of every project that was ever seen, by project id."""
         return [_read(ProjectRecord, row) for row in await self._all(RECORDS, "project")]
+
+    async def vault(self, vault: str) -> Stored[VaultRecord]:
+        """Read what is remembered of a vault; a fresh record where nothing is."""
+        row = await self._tables.get(RECORDS, "vault", vault.lower())
+        return _stored(VaultRecord, row) if row is not None else Stored(VaultRecord(vault=vault.lower()))
+
+    async def save_vault(self, stored: Stored[VaultRecord]) -> None:
+        """
+        Write the record, if nobody else has since it was read.
+
+        Raises:
+            LeaseLostError: somebody has; so the scope is no longer ours.
+        """
+        stored.etag = await self._write(RECORDS, "vault", stored.record.vault, to_columns(stored.record), stored.etag)
+
+    async def fleet(self) -> Stored[FleetRecord]:
+        """Read which projects the credential was seen to see."""
+        row = await self._tables.get(RECORDS, "fleet", Scope.fleet().name)
+        return _stored(FleetRecord, row) if row is not None else Stored(FleetRecord())
+
+    async def save_fleet(self, stored: Stored[FleetRecord]) -> None:
+        """
+        Write the list, if nobody else has since it was read.
+
+        Raises:
+            LeaseLostError: somebody has; so the scope is no longer ours.
+        """
+        key = Scope.fleet().name
+        stored.etag = await self._write(RECORDS, "fleet", key, to_columns(stored.record), stored.etag)
+
+    async def hold(self, scope: Scope) -> HoldOrderRecord | None:
+        """Read the stop button of a scope; None where nobody pressed it. One that has run out is still there."""
+        row = await self._tables.get(HOLDS, scope.kind, scope.name)
+        return _read(HoldOrderRecord, row) if row is not None else None
+
+    async def holds(self, kind: str) -> dict[str, HoldOrderRecord]:
+        """Read every stop button that is pressed for scopes of *kind*, by the scope's name."""
+        return {row.key: _read(HoldOrderRecord, row) for row in await self._all(HOLDS, kind)}
+
+    async def save_hold(self, scope: Scope, order: HoldOrderRecord) -> None:
+        """Press the stop button of a scope, or change what it says."""
+        await self._tables.upsert(HOLDS, scope.kind, scope.name, to_columns(order))
+
+    async def lift_hold(self, scope: Scope) -> None:
+        """Release the stop button; fine where it is not pressed."""
+        await self._tables.delete(HOLDS, scope.kind, scope.name)
+
+    async def approvals(self, project_id: str) -> list[Stored[ApprovalRecord]]:
+        """Read every approval of a project, used ones too, by version."""
+        return [_stored(ApprovalRecord, row) for row in await self._all(APPROVALS, project_id)]
+
+    async def save_approval(self, stored: Stored[ApprovalRecord]) -> None:
+        """
+        Write an approval, new or read before, if nobody else has since.
+
+        Raises:
+            LeaseLostError: somebody has: read it again.
+        """
+        approval = stored.record
+        key = approval.identifier.rpartition("/")[2]
+        stored.etag = await self._write(APPROVALS, approval.project_id, key, to_columns(approval), stored.etag)
 
     async def save_operation(self, stored: Stored[OperationRecord]) -> None:
         """
@@ -117,24 +186,6 @@ class State:
         """Read the history rows of a project of one kind (``identifier``, ``addresses``), oldest first."""
         return await self._all(HISTORY, project_id, from_key=f"{kind}.", to_key=f"{kind}/")
 
-    async def announce(self, kind: str, subject: str, at: datetime, once: str, data: dict[str, Any]) -> None:
-        """
-        Put an outcome into the outbox, to be delivered as a CloudEvent.
-
-        Args:
-            kind: the event's type without its prefix, e.g. ``RotationCompleted``.
-            subject: the scope.
-            at: when it happened.
-            once: a name of this change of state; a second announcement of the same is dropped.
-            data: the event's data; no secret.
-        """
-        columns: dict[str, str | datetime] = {"kind": kind, "subject": subject, "at": at}
-        columns["data"] = msgspec.json.encode(data).decode()
-        try:
-            await self._tables.insert(OUTBOX, "pending", once, columns)
-        except RowExistsError:
-            return
-
     async def _write(self, table: str, partition: str, key: str, columns: dict[str, str], etag: str) -> str:
         try:
             if etag:
@@ -166,11 +217,11 @@ class State:
         return rows
 
 
-def _read[R: (ProjectRecord, OperationRecord)](kind: type[R], row: Row) -> R:
+def _read[R: Record](kind: type[R], row: Row) -> R:
     return from_columns(kind, row.values)
 
 
-def _stored[R: (ProjectRecord, OperationRecord)](kind: type[R], row: Row) -> Stored[R]:
+def _stored[R: Record](kind: type[R], row: Row) -> Stored[R]:
     return Stored(_read(kind, row), row.etag)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulator.atlas.errors import refused
+from simulator.atlas.roles import check_role
+from simulator.azure_clouds import CLOUDS, PUBLIC
 from simulator.key_vault.for_atlas import Finding, named
 from simulator.wire import not_simulated
 
@@ -36,7 +38,6 @@ MEMBERS: Mapping[str, type] = {
 }
 """Members of ``azureKeyVault``. ``valid`` is read-only and ignored (the vendor's own client sends it back)."""
 NEEDED = ("tenantID", "subscriptionID", "resourceGroupName", "keyVaultName", "keyIdentifier")
-ENVIRONMENTS = frozenset({"AZURE", "AZURE_CHINA", "AZURE_US_GOVERNMENT"})
 
 _FINDINGS = {
     Finding.NO_IDENTIFIER: "AZURE_KEY_VAULT_KEY_IDENTIFIER_INVALID_FORMAT",
@@ -132,7 +133,7 @@ def _check_shape(block: Mapping[str, object]) -> None:
             raise refused("MISSING_ATTRIBUTE", (name,))
     if not block.get("roleId") and not block.get("clientID"):
         raise refused("MISSING_ATTRIBUTE", ("clientID",))
-    if block.get("azureEnvironment", "AZURE") not in ENVIRONMENTS:
+    if block.get("azureEnvironment", "AZURE") not in CLOUDS:
         raise refused("INVALID_ATTRIBUTE", ("azureEnvironment",))
 
 
@@ -144,6 +145,7 @@ def _check_current_key(project: Project, key_vault: KeyVault) -> None:
 
 def _check_credentials(project: Project, block: Mapping[str, object], secret: object) -> None:
     if block.get("roleId"):
+        check_role(project, block["roleId"])
         return
     known = project.secret
     if secret is None and (project.requires_secret or project.block is None):
@@ -161,6 +163,9 @@ def _check_place(block: Mapping[str, object], key_vault: KeyVault) -> None:
     if vault is None or parts.vault != str(block["keyVaultName"]).lower():
         # Unverified: the code for an identifier of another vault than the configured one.
         raise refused("AZURE_KEY_VAULT_KEY_NOT_FOUND", (block["keyIdentifier"],))
+    if block.get("azureEnvironment", PUBLIC.environment) != vault.cloud.environment:
+        # Unverified: the code for a vault of another cloud than the configured one.
+        raise refused("INVALID_AZURE_API_REQUEST")
     place = (str(block["subscriptionID"]).lower(), str(block["resourceGroupName"]).lower())
     if place != (vault.subscription_id.lower(), vault.resource_group.lower()):
         raise refused("INVALID_AZURE_API_REQUEST")

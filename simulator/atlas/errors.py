@@ -65,6 +65,12 @@ REFUSALS: Mapping[str, Refusal] = {
     "ENCRYPTION_AT_REST_SETTINGS_INVALID": Refusal(
         400, "The current key cannot be used, so it cannot be changed.", ERR
     ),
+    "CLOUD_PROVIDER_ACCESS_ROLE_NOT_AUTHORIZED": Refusal(
+        400,
+        "The role is not authorized, or the project has no such role.",
+        "vendor's Terraform provider; the latter unverified",
+    ),
+    "RESOURCE_NOT_FOUND": Refusal(404, "There is no such role.", ERR + "; for a role unverified"),
     "CANNOT_DISABLE_ENCRYPTION_AT_REST": Refusal(409, "Encryption at rest is still on for a cluster.", ERR),
     "CANNOT_UPDATE_PAUSED_CLUSTER": Refusal(409, "The cluster is paused or being paused.", ERR),
     "CANNOT_PAUSE_CLUSTER_WITH_PENDING_CHANGES": Refusal(409, "The cluster is being changed.", ERR),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulator.atlas.errors import refused
+from simulator.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +28,7 @@ class Limit:
 
 LIMITS: Mapping[str, Limit] = {
     "encryptionAtRest": Limit("project", 2000, 1000),
+    "cloudProviderAccess": Limit("project", 2000, 1000),
     "clusters": Limit("project", 10000, 5000),
     "alerts": Limit("project", 1200, 500),
     "projects": Limit("project", 1200, 500),
@@ -39,38 +40,23 @@ LIMITS: Mapping[str, Limit] = {
 """Source: Atlas documentation, rate limits of 10 April 2026 ("not part of the contract")."""
 
 
-@dataclass(slots=True)
-class _Bucket:
-    level: float
-    at: datetime
-
-
 class RateLimits:
     """All buckets of one Atlas. ``limits`` may be replaced to make refusals cheap to reach."""
 
     def __init__(self) -> None:
         self.limits: dict[str, Limit] = dict(LIMITS)
-        self._buckets: dict[tuple[str, str], _Bucket] = {}
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
 
     def spend(self, call: Call, endpoint_set: str, owner: str, now: datetime) -> None:
         """Take one request from *owner*'s bucket; refuse with 429 where it is empty. Adds the RateLimit headers."""
         limit = self.limits[endpoint_set]
-        bucket = self._filled((endpoint_set, owner), limit, now)
-        if bucket.level < 1:
-            wait = max(1, math.ceil((1 - bucket.level) * REFILL_SECONDS / limit.refill))
+        per_second = limit.refill / REFILL_SECONDS
+        bucket = self._buckets.setdefault((endpoint_set, owner), TokenBucket(limit.capacity, now))
+        bucket.fill(limit.capacity, per_second, now)
+        if not bucket.take():
+            wait = bucket.wait_seconds(per_second)
             headers = {"retry-after": str(wait), "ratelimit-limit": str(limit.capacity), "ratelimit-remaining": "0"}
             parameters = (call.request.path, wait, limit.capacity, limit.refill, REFILL_SECONDS)
             raise refused("RATE_LIMITED_TOKEN_BUCKET", parameters, headers)
-        bucket.level -= 1
         call.headers["ratelimit-limit"] = str(limit.capacity)
         call.headers["ratelimit-remaining"] = str(int(bucket.level))
-
-    def _filled(self, key: tuple[str, str], limit: Limit, now: datetime) -> _Bucket:
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = _Bucket(limit.capacity, now)
-        seconds = (now - bucket.at).total_seconds()
-        if seconds > 0:
-            bucket.level = min(limit.capacity, bucket.level + seconds * limit.refill / REFILL_SECONDS)
-            bucket.at = now
-        return bucket

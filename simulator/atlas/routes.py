@@ -12,6 +12,7 @@ import msgspec
 from simulator.atlas.encryption import change_of
 from simulator.atlas.errors import refused
 from simulator.atlas.paging import flag, page_of
+from simulator.atlas.roles import authorize, role_of
 from simulator.atlas.views import (
     addresses_view,
     alert_view,
@@ -19,6 +20,7 @@ from simulator.atlas.views import (
     encryption_view,
     event_view,
     project_view,
+    role_view,
 )
 from simulator.routing import Call, Route
 from simulator.wire import Response, json_response, not_simulated
@@ -26,11 +28,13 @@ from simulator.wire import Response, json_response, not_simulated
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simulator.atlas.roles import AzureRole
     from simulator.atlas.service import Atlas
     from simulator.atlas.state import Project, ProjectEvent
 
 V2 = "/api/atlas/v2"
 GROUP = f"{V2}/groups/{{groupId}}"
+ENCRYPTION = f"{GROUP}/encryptionAtRest"
 ALERT_STATES = frozenset({"OPEN", "TRACKING", "CLOSED"})
 
 
@@ -39,7 +43,8 @@ class Auth(StrEnum):
 
     NONE = "none"
     BASIC = "basic"
-    BEARER = "bearer"
+    ACCOUNT = "account"
+    """A bearer token of a service account, or HTTP Digest with an API key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,15 @@ class AtlasRoute(Route):
     endpoint_set: str = ""
     versions: tuple[str, ...] = ("2023-01-01",)
     older: tuple[str, ...] = ()
-    auth: Auth = Auth.BEARER
+    auth: Auth = Auth.ACCOUNT
 
 
 def routes_of(atlas: Atlas) -> list[AtlasRoute]:
     """Return the route table of one Atlas."""
     make = _Handlers(atlas)
     versions, older = ("2024-08-05",), ("2023-01-01", "2023-02-01")
-    ear, addresses = f"{GROUP}/encryptionAtRest", f"{V2}/unauth/controlPlaneIPAddresses"
+    access = f"{GROUP}/cloudProviderAccess"
+    ear, addresses = ENCRYPTION, f"{V2}/unauth/controlPlaneIPAddresses"
     return [
         AtlasRoute(
             "GET", f"{V2}/groups", make.projects, "The projects that the account sees", "atlas.get", "projectList"
@@ -64,6 +70,12 @@ def routes_of(atlas: Atlas) -> list[AtlasRoute]:
         AtlasRoute("GET", GROUP, make.project, "One project", "atlas.get", "projects"),
         AtlasRoute("GET", ear, make.encryption, "The settings, checked", "atlas.get", "encryptionAtRest"),
         AtlasRoute("PATCH", ear, make.change_encryption, "Change the settings", "atlas.patch", "encryptionAtRest"),
+        AtlasRoute("GET", access, make.roles, "Roles for signing in to Azure", "atlas.get", "cloudProviderAccess"),
+        AtlasRoute("POST", access, make.new_role, "Make a role, unauthorized", "atlas.get", "cloudProviderAccess"),
+        AtlasRoute("GET", f"{access}/{{roleId}}", make.role, "One role", "atlas.get", "cloudProviderAccess"),
+        AtlasRoute(
+            "PATCH", f"{access}/{{roleId}}", make.authorize, "Authorize a role", "atlas.get", "cloudProviderAccess"
+        ),
         AtlasRoute("GET", f"{GROUP}/clusters", make.clusters, "All clusters", "atlas.get", "clusters", versions, older),
         AtlasRoute(
             "GET",
@@ -107,7 +119,7 @@ class _Handlers:
         return self._atlas.tokens.revoke(call, self._atlas.shared_now())
 
     def projects(self, call: Call) -> Response:
-        seen = self._atlas.accounts[call.caller].projects
+        seen = self._atlas.account(call.caller).projects
         rows = [one for one in self._atlas.projects.values() if seen is None or one.id in seen]
         return _answer(call, page_of(call.request, [project_view(one) for one in rows]))
 
@@ -121,14 +133,33 @@ class _Handlers:
 
     def change_encryption(self, call: Call) -> Response:
         project = self._project(call)
-        try:
-            body = call.request.json()
-        except ValueError:
-            raise refused("INVALID_JSON") from None
-        change = change_of(project, body, self._atlas.key_vault)
+        change = change_of(project, _sent(call), self._atlas.key_vault)
         self._atlas.apply(project, change)
         call.changes = change.changes
         return _answer(call, encryption_view(project))
+
+    def roles(self, call: Call) -> Response:
+        project = self._project(call)
+        rows = [role_view(project, role) for role in project.roles.values()]
+        return _answer(call, {"awsIamRoles": [], "azureServicePrincipals": rows, "gcpServiceAccounts": []})
+
+    def role(self, call: Call) -> Response:
+        return _answer(call, role_view(self._project(call), self._role(call)))
+
+    def new_role(self, call: Call) -> Response:
+        project = self._project(call)
+        role = role_of(self._atlas.new_id(), _sent(call), call.now)
+        project.roles[role.id] = role
+        self._atlas.upkeep.note(project, "CLOUD_PROVIDER_ACCESS_AZURE_SERVICE_PRINCIPAL_ADDED", call.now)
+        call.changes = True
+        return _answer(call, role_view(project, role))
+
+    def authorize(self, call: Call) -> Response:
+        project, role = self._project(call), self._role(call)
+        call.changes = authorize(role, _sent(call), call.now)
+        if call.changes:
+            self._atlas.upkeep.note(project, "CLOUD_PROVIDER_ACCESS_AZURE_SERVICE_PRINCIPAL_UPDATED", call.now)
+        return _answer(call, role_view(project, role))
 
     def clusters(self, call: Call) -> Response:
         if flag(call.request, "includeDeletedWithRetainedBackups", default=False):
@@ -166,6 +197,19 @@ class _Handlers:
 
     def _project(self, call: Call) -> Project:
         return self._atlas.projects[call.params["groupId"]]
+
+    def _role(self, call: Call) -> AzureRole:
+        role = self._project(call).roles.get(call.params["roleId"])
+        if role is None:
+            raise refused("RESOURCE_NOT_FOUND", (call.params["roleId"],))
+        return role
+
+
+def _sent(call: Call) -> object:
+    try:
+        return call.request.json()
+    except ValueError:
+        raise refused("INVALID_JSON") from None
 
 
 def _wanted(call: Call, events: Sequence[ProjectEvent]) -> list[ProjectEvent]:

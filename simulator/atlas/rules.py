@@ -17,6 +17,15 @@ RULES = (
         "Tokens: one hour, 10 requests a minute for each account and address (429), 100 live ones (403 access_denied).",
         DOC,
     ),
+    Rule(
+        "API keys: HTTP Digest, MD5, qop=auth; a call without credentials is challenged with a nonce.",
+        "Atlas documentation shows the challenge",
+    ),
+    Rule(
+        "A nonce lives 60 s and counts to 1024 (then, or unknown, 401 with stale=true); a used count is 401.",
+        "Jetty's defaults, whose challenge it is; unverified",
+    ),
+    Rule("The body of a Digest 401 is USER_UNAUTHORIZED.", "unverified"),
     Rule("The access list is checked for calls (403), not for tokens.", DOC),
     Rule(
         "A project that is not visible: 401 NOT_IN_GROUP; that does not exist: 404 GROUP_NOT_FOUND.",
@@ -35,6 +44,11 @@ RULES = (
         DOC,
     ),
     Rule("While the current key cannot be used nothing can be changed.", DOC),
+    Rule(
+        "A roleId in a change must be a role of the project that was authorized by PATCH.",
+        "vendor's Terraform provider; for a role of another project unverified",
+    ),
+    Rule("azureEnvironment must be the cloud of the vault.", "unverified"),
     Rule("Good credentials are refused now and then (background faults).", "vendor's CI logs"),
     Rule(
         "A secret may be left out of a change, unless the project is made to require it.",

@@ -6,6 +6,7 @@ import ipaddress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from simulator.atlas.digest import StaleNonce, is_digest
 from simulator.atlas.errors import api_error, refused
 from simulator.atlas.rate_limits import RateLimits
 from simulator.atlas.routes import AtlasRoute, Auth, routes_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
-    from simulator.atlas.state import Project, ServiceAccount
+    from simulator.atlas.state import Account, Project
     from simulator.clock import SimulatedClock
     from simulator.key_vault.service import KeyVault
 
@@ -37,6 +38,8 @@ _PASSING_PATCH = (*_PASSING, *[Fault(status=400, code="INVALID_AZURE_CREDENTIALS
 
 class Atlas(AtlasWorld):
     """The API over one organization: the way of a request through its checks."""
+
+    name = "atlas"
 
     def __init__(self, clock: SimulatedClock, random: Random, key_vault: KeyVault) -> None:
         super().__init__(clock, random, key_vault)
@@ -67,7 +70,7 @@ class Atlas(AtlasWorld):
         assert isinstance(route, AtlasRoute)
         if route.auth is Auth.BASIC:
             return route.answer(call)
-        account = self._account(call) if route.auth is Auth.BEARER else None
+        account = self._account(call) if route.auth is Auth.ACCOUNT else None
         request = call.request
         version = accepted(request, route.versions, route.older)
         if request.query_value("envelope") == "true":
@@ -82,10 +85,12 @@ class Atlas(AtlasWorld):
         call.headers["content-type"] = media_type(version)
         return response
 
-    def _account(self, call: Call) -> ServiceAccount:
-        account = self.tokens.account_of(call.request, self._clock.shared_now())
-        if account is None:
-            raise refused("USER_UNAUTHORIZED")
+    def account(self, name: str) -> Account:
+        """Return who calls by that name: a service account or an API key; ``KeyError`` where there is none."""
+        return self.accounts[name] if name in self.accounts else self.digest.keys[name]
+
+    def _account(self, call: Call) -> Account:
+        account = self._signed_in(call)
         call.caller = account.client_id
         address = ipaddress.ip_address(call.request.client_ip)
         listed = account.access_list
@@ -95,7 +100,22 @@ class Atlas(AtlasWorld):
             raise refused("USER_UNAUTHORIZED")
         return account
 
-    def _visible_project(self, call: Call, account: ServiceAccount) -> Project:
+    def _signed_in(self, call: Call) -> Account:
+        now, request = self._clock.shared_now(), call.request
+        account: Account | None = None
+        stale = False
+        try:
+            account = self.digest.key_of(request, now) if is_digest(request) else self.tokens.account_of(request, now)
+        except StaleNonce:
+            stale = True
+        if account is not None:
+            return account
+        if "authorization" in request.headers and not is_digest(request):
+            raise refused("USER_UNAUTHORIZED")
+        # Who comes with nothing is offered Digest, as by the real service.
+        raise refused("USER_UNAUTHORIZED", (), {"www-authenticate": self.digest.challenge(now, stale=stale)})
+
+    def _visible_project(self, call: Call, account: Account) -> Project:
         project_id = call.params["groupId"]
         if not PROJECT_ID.fullmatch(project_id):
             raise refused("INVALID_GROUP_ID", (project_id,))

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from simulator.atlas.roles import AzureRole
+
 type AlertStatus = Literal["OPEN", "CLOSED"]
 type StateName = Literal["IDLE", "CREATING", "UPDATING", "DELETING", "REPAIRING"]
 
@@ -81,6 +83,7 @@ class Project:
     created_at: datetime
     block: Mapping[str, object] | None = None
     secret: str | None = None
+    roles: dict[str, AzureRole] = field(default_factory=dict)
     requires_secret: bool = False
     valid: bool = True
     identifier_since: datetime | None = None
@@ -112,3 +115,22 @@ class ServiceAccount:
     access_list: list[str] | None = None
     projects: set[str] | None = None
     read_only: bool = False
+
+
+@dataclass(slots=True)
+class ApiKey:
+    """A key for HTTP Digest; the rest as for service accounts."""
+
+    public_key: str
+    private_key: str
+    access_list: list[str] | None = None
+    projects: set[str] | None = None
+    read_only: bool = False
+
+    @property
+    def client_id(self) -> str:
+        """The name under which its calls are recorded and counted."""
+        return self.public_key
+
+
+type Account = ServiceAccount | ApiKey

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from simulator.atlas.roles import AzureRole
     from simulator.atlas.state import Alert, Cluster, Project, ProjectEvent
 
 
@@ -36,6 +37,21 @@ def encryption_view(project: Project) -> dict[str, object]:
         "azureKeyVault": azure,
         "enabledForSearchNodes": False,
         "googleCloudKms": {"enabled": False, "valid": False},
+    }
+
+
+def role_view(project: Project, role: AzureRole) -> dict[str, object]:
+    """Return a role for signing in to Azure. It does not say whether it is authorized, as the documented shape."""
+    in_use = (project.block or {}).get("roleId") == role.id
+    return {
+        "_id": role.id,
+        "atlasAzureAppId": role.app_id,
+        "createdDate": moment(role.created_at),
+        "featureUsages": [{"featureId": None, "featureType": "ENCRYPTION_AT_REST"}] if in_use else [],
+        "lastUpdatedDate": moment(role.updated_at),
+        "providerName": "AZURE",
+        "servicePrincipalId": role.service_principal_id,
+        "tenantId": role.tenant_id,
     }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from simulator.agenda import Agenda
+from simulator.atlas.digest import DigestKeys
 from simulator.atlas.encryption import Change, change_of
 from simulator.atlas.errors import refused
+from simulator.atlas.roles import ATLAS_APP_ID, AzureRole
 from simulator.atlas.rollout import Rollout, Rollouts
-from simulator.atlas.state import Cluster, Project, ServiceAccount
+from simulator.atlas.state import ApiKey, Cluster, Project, ServiceAccount
 from simulator.atlas.upkeep import Upkeep
 from simulator.key_vault.for_atlas import named
 
@@ -34,7 +37,8 @@ class AtlasWorld:
         self.key_vault = key_vault
         self.projects: dict[str, Project] = {}
         self.accounts: dict[str, ServiceAccount] = {}
-        self.org_id = self._id()
+        self.digest = DigestKeys(random)
+        self.org_id = self.new_id()
         self.agenda = Agenda()
         self.upkeep = Upkeep(self.agenda, random, key_vault)
         self.rollouts = Rollouts(self.agenda, random, self.upkeep.note)
@@ -48,6 +52,10 @@ class AtlasWorld:
     @rollout.setter
     def rollout(self, figures: Rollout) -> None:
         self.rollouts.figures = figures
+
+    def now(self) -> datetime:
+        """Return the time of the simulated world."""
+        return self._clock.now()
 
     def add_service_account(
         self,
@@ -69,6 +77,26 @@ class AtlasWorld:
         self.accounts[client_id] = account
         return account
 
+    def add_api_key(
+        self,
+        public_key: str,
+        private_key: str,
+        access_list: Iterable[str] | None = None,
+        projects: Iterable[str] | None = None,
+        *,
+        read_only: bool = False,
+    ) -> ApiKey:
+        """Add a key for HTTP Digest; the lists are as for a service account."""
+        key = ApiKey(
+            public_key,
+            private_key,
+            None if access_list is None else list(access_list),
+            None if projects is None else set(projects),
+            read_only,
+        )
+        self.digest.keys[public_key] = key
+        return key
+
     def add_project(
         self,
         project_id: str,
@@ -80,12 +108,14 @@ class AtlasWorld:
         client_id: str | None = None,
         secret: str | None = None,
         requires_secret: bool = False,
+        role_authorized: bool = True,
     ) -> Project:
         """
         Add a project, encrypted with *key_identifier* where one is given.
 
         Vault, subscription, group and tenant are those of the identifier's vault, which must exist. With
-        *client_id* Atlas signs in with that application and *secret*, else with the role.
+        *client_id* Atlas signs in with that application and *secret*, else with the role (made
+        authorized, or not).
         """
         if not PROJECT_ID.fullmatch(project_id):
             raise ValueError(f"a project id is 24 lower-case hexadecimal digits, got {project_id!r}")
@@ -95,6 +125,8 @@ class AtlasWorld:
             signs_in = {"clientID": client_id} if client_id else {"roleId": role_id}
             project.block = {**self._azure_block(key_identifier), **signs_in}
             project.secret = secret
+            if not client_id and role_id is not None:
+                project.roles[role_id] = self._role(project, role_id, now, authorized=role_authorized)
             self.upkeep.identifier_changed(project, identifier_since or now, now)
         self.projects[project_id] = project
         self.upkeep.begin(project, now)
@@ -128,7 +160,7 @@ class AtlasWorld:
         nodes = [_address(self._random) for _ in range(3)] if addresses is None else list(addresses)
         identifier = project.key_identifier if encrypted else None
         cluster = Cluster(
-            self._id(),
+            self.new_id(),
             name,
             kind,
             tier,
@@ -185,11 +217,11 @@ class AtlasWorld:
             if cluster.encrypted
         )
 
-    def apply(self, project: Project, change: Change) -> None:
-        """Make an accepted change true, and start what follows from it."""
+    def apply(self, project: Project, change: Change, at: datetime | None = None) -> None:
+        """Make an accepted change true (now, or at a due time that was skipped), and start what follows from it."""
         if not change.changes:
             return
-        now = self._clock.now()
+        now = at or self._clock.now()
         project.block, project.secret, project.valid = change.block, change.secret, True
         self.upkeep.note(project, "ENCRYPTION_AT_REST_CONFIGURATION_UPDATED", now)
         if change.block is None:
@@ -211,7 +243,7 @@ class AtlasWorld:
         vault = self.key_vault.vaults[parts.host]
         return {
             "enabled": True,
-            "azureEnvironment": "AZURE",
+            "azureEnvironment": vault.cloud.environment,
             "tenantID": vault.tenant_id,
             "subscriptionID": vault.subscription_id,
             "resourceGroupName": vault.resource_group,
@@ -220,12 +252,19 @@ class AtlasWorld:
             "requirePrivateNetworking": False,
         }
 
+    def _role(self, project: Project, role_id: str, now: datetime, *, authorized: bool) -> AzureRole:
+        tenant = str((project.block or {})["tenantID"])
+        # Not drawn: one more draw here would move what every other world of the same seed draws.
+        principal = str(UUID(hex=f"{role_id}00000000"[:32], version=4))
+        return AzureRole(role_id, tenant, principal, ATLAS_APP_ID, now, now, authorized)
+
     def _caught_up(self) -> datetime:
         now = self._clock.now()
         self.catch_up(now)
         return now
 
-    def _id(self) -> str:
+    def new_id(self) -> str:
+        """Return an id of 24 hexadecimal digits that nothing else has."""
         return self._random.randbytes(12).hex()
 
 

@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from simulator.azure_clouds import CLOUDS
 from simulator.key_vault.state import AtlasAccess, Vault, Version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHORTEST_LIFE = timedelta(hours=48)
+_SUFFIXES = "|".join(re.escape(cloud.vault_suffix) for cloud in CLOUDS.values())
 _IDENTIFIER = re.compile(
-    r"https://(?P<host>(?P<vault>[a-z0-9-]{3,24})\.vault\.azure\.net)/keys/(?P<key>[0-9a-zA-Z-]{1,127})"
+    rf"https://(?P<host>(?P<vault>[a-z0-9-]{{3,24}})\.(?:{_SUFFIXES}))/keys/(?P<key>[0-9a-zA-Z-]{{1,127}})"
     r"(?:/(?P<version>[0-9a-f]{32}))?/?",
     re.IGNORECASE,
 )

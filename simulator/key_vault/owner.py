@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from simulator.key_vault.state import ALL_OPERATIONS, AtlasAccess, Key, Posture, Vault, Version
+from simulator.key_vault.lifetime import Lifetimes
+from simulator.key_vault.rotation_policy import actions_of, as_policy
+from simulator.key_vault.state import (
+    ALL_OPERATIONS,
+    ALL_PERMISSIONS,
+    MANAGER_ACTIONS,
+    AtlasAccess,
+    Key,
+    Posture,
+    Vault,
+    Version,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from random import Random
 
     from simulator.clock import SimulatedClock
     from simulator.event_grid import EventGrid
-
-NEAR_EXPIRY = timedelta(days=30)
-_EVENT = "Microsoft.KeyVault.Key"
 
 
 class VaultOwner:
@@ -36,8 +44,8 @@ class VaultOwner:
         self.state = state
         self._clock = clock
         self._random = random
-        self._event_grid = event_grid
         self._before_change = before_change
+        self._lifetimes = Lifetimes(state, event_grid, self._rotate)
         self._created = 0
 
     @property
@@ -59,6 +67,26 @@ class VaultOwner:
     def atlas_access(self, access: AtlasAccess | str) -> None:
         self._before_change()
         self.state.atlas_access = AtlasAccess(access)
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What the app may do on the data plane (``get``, ``list``, ``rotate``, ``getrotationpolicy``, ..)."""
+        return self.state.permissions
+
+    @permissions.setter
+    def permissions(self, permissions: Iterable[str]) -> None:
+        self._before_change()
+        self.state.permissions = _known(permissions, ALL_PERMISSIONS)
+
+    @property
+    def manager_actions(self) -> frozenset[str]:
+        """What the app may do with the vault through Resource Manager (``Microsoft.KeyVault/vaults/read``, ..)."""
+        return self.state.manager_actions
+
+    @manager_actions.setter
+    def manager_actions(self, actions: Iterable[str]) -> None:
+        self._before_change()
+        self.state.manager_actions = _known(actions, MANAGER_ACTIONS)
 
     def key(self, name: str) -> Key:
         """Return a key, deleted or not; ``KeyError`` where there is none."""
@@ -103,25 +131,34 @@ class VaultOwner:
         """Add a version, raise its event, and return its identifier. ``created_at`` in the past is history."""
         self._before_change()
         now = self._clock.now()
-        born = created_at or now
-        self._created += 1
-        version = Version(
-            version=self._random.randbytes(16).hex(),
-            number=self._created,
-            created_at=born,
-            updated_at=born,
-            enabled=enabled,
-            not_before=not_before,
-            expires_at=expires_at,
-            kty=kty,
-            key_ops=ALL_OPERATIONS if key_ops is None else key_ops,
-            rank=self._random.random(),
-        )
-        owner = self.key(key)
-        owner.versions[version.version] = version
-        self._publish(owner, version, "NewVersionCreated")
-        self._schedule_expiry(owner, version)
-        return self.state.identifier(owner, version)
+        version = self._drawn(created_at or now, enabled, kty, ALL_OPERATIONS if key_ops is None else key_ops)
+        version.not_before, version.expires_at = not_before, expires_at
+        return self._add(self.key(key), version, now)
+
+    def rotate(self, key: str) -> str:
+        """Make a version like the newest one, with the policy's expiry, and return its identifier."""
+        self._before_change()
+        return self._rotate(self.key(key), self._clock.now())
+
+    def set_rotation_policy(self, key: str, document: dict[str, object]) -> None:
+        """
+        Set a key's rotation policy, as a whole.
+
+        Raises:
+            PolicyNotAllowed: the service would refuse it.
+        """
+        as_policy(document)
+        self._before_change()
+        now, owned = self._clock.now(), self.key(key)
+        sent, before = document.get("attributes"), (owned.rotation_policy or {}).get("attributes")
+        created = before.get("created") if isinstance(before, dict) else None
+        attributes = {
+            **(sent if isinstance(sent, dict) else {}),
+            "created": created or int(now.timestamp()),
+            "updated": int(now.timestamp()),
+        }
+        owned.rotation_policy = {"lifetimeActions": actions_of(document), "attributes": attributes}
+        self._lifetimes.policy_changed(owned, now)
 
     def set_enabled(self, key: str, version: str, *, enabled: bool) -> None:
         """Enable or disable one version. Raises no event, as in the real service."""
@@ -131,7 +168,7 @@ class VaultOwner:
         """Move or remove the end of one version. Raises no event."""
         changed = self._change(key, version)
         changed.expires_at = expires_at
-        self._schedule_expiry(self.key(key), changed)
+        self._lifetimes.end_moved(self.key(key), changed, self._clock.now())
 
     def delete_key(self, key: str) -> None:
         """Delete a key softly: it answers 404, and ``deletedkeys`` shows it."""
@@ -149,30 +186,36 @@ class VaultOwner:
         changed.updated_at = self._clock.now()
         return changed
 
-    def _schedule_expiry(self, key: Key, version: Version) -> None:
-        end = version.expires_at
-        if end is None:
-            return
+    def _rotate(self, key: Key, at: datetime) -> str:
+        like = key.newest
+        version = self._drawn(at, True, like.kty, like.key_ops)
+        expiry = key.policy.expiry
+        version.expires_at = None if expiry is None else at + expiry
+        return self._add(key, version, at)
 
-        def publish_if_current(kind: str) -> None:
-            # Only the newest version raises these, and only for the end that it still has.
-            if key.newest is version and version.expires_at == end and key.deleted_at is None:
-                self._publish(key, version, kind)
+    def _drawn(self, born: datetime, enabled: bool, kty: str, key_ops: tuple[str, ...]) -> Version:  # noqa: FBT001 - a column
+        self._created += 1
+        return Version(
+            version=self._random.randbytes(16).hex(),
+            number=self._created,
+            created_at=born,
+            updated_at=born,
+            enabled=enabled,
+            not_before=None,
+            expires_at=None,
+            kty=kty,
+            key_ops=key_ops,
+            rank=self._random.random(),
+        )
 
-        now = self._clock.now()
-        if end > now:
-            agenda = self._event_grid.agenda
-            agenda.add(max(now, end - NEAR_EXPIRY), lambda _: publish_if_current("NearExpiry"))
-            agenda.add(end, lambda _: publish_if_current("Expired"))
+    def _add(self, key: Key, version: Version, now: datetime) -> str:
+        key.versions[version.version] = version
+        self._lifetimes.begin(key, version, now)
+        return self.state.identifier(key, version)
 
-    def _publish(self, key: Key, version: Version, kind: str) -> None:
-        data: dict[str, object] = {
-            "Id": self.state.identifier(key, version),
-            "VaultName": self.state.name,
-            "ObjectType": "Key",
-            "ObjectName": key.name,
-            "Version": version.version,
-            "NBF": int(version.not_before.timestamp()) if version.not_before else None,
-            "EXP": int(version.expires_at.timestamp()) if version.expires_at else None,
-        }
-        self._event_grid.publish(self.state.resource_id, key.name, f"{_EVENT}{kind}", data)
+
+def _known(names: Iterable[str], known: frozenset[str]) -> frozenset[str]:
+    given = frozenset(names)
+    if not given <= known:
+        raise ValueError(f"{', '.join(sorted(given - known))}: not one of {', '.join(sorted(known))}")
+    return given

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from simulator.azure_clouds import CLOUDS, PUBLIC
+from simulator.azure_clouds import SOURCE as CLOUDS_SOURCE
 from simulator.faults import PASSING_EVERYWHERE, Fault
 from simulator.key_vault import errors, for_atlas
 from simulator.key_vault.errors import error_response, refused
@@ -46,6 +47,12 @@ RULES = (
     Rule("Names of keys compare without case.", "unverified"),
     Rule("A key without a rotation policy answers one with Notify at P30D.", "unverified"),
     Rule("A rotation makes a version like the newest one, with the policy's expiry.", SPEC),
+    Rule("Setting a policy needs setrotationpolicy, which the app does not have unless it is given.", errors.KVD),
+    Rule("A policy: expiry 28 days or more, triggers 7 days or more, one Rotate and one Notify at most.", errors.KVD),
+    Rule("A Rotate trigger makes a version at its time, skipped time included.", errors.KVD),
+    Rule("A policy whose time has passed already rotates at once; one on a disabled version does not.", "unverified"),
+    Rule("Months count 30 days, years 365.", "unverified"),
+    Rule("Each cloud's vaults have its suffix, its token audience and its authority in the challenge.", CLOUDS_SOURCE),
     Rule("Throttling (429, Retry-After) only on order: nothing that one app does reaches the limits.", errors.KVD),
 )
 _WHO = "Caller: oid={oid}\r\nVault: {vault}"
@@ -69,11 +76,13 @@ _POSTURES = {
         "The user, group or application 'oid={oid}' does not have the needed keys permission on vault '{vault}'.",
     ),
 }
-_DURATION = re.compile(r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<days>\d+)D)?")
+_POLICY_PATH = "/keys/{name}/rotationpolicy"
 
 
 class KeyVault:
-    """All vaults of the cloud, by host name."""
+    """All vaults of all clouds, by host name."""
+
+    name = "keyVault"
 
     def __init__(
         self,
@@ -95,7 +104,8 @@ class KeyVault:
         self.router = Router(
             [
                 Route("GET", "/keys/{name}/versions", self._versions, "The versions of a key", "vault.get"),
-                Route("GET", "/keys/{name}/rotationpolicy", self._policy, "The rotation policy of a key", "vault.get"),
+                Route("GET", _POLICY_PATH, self._policy, "The rotation policy of a key", "vault.get"),
+                Route("PUT", _POLICY_PATH, self._set_policy, "Set the rotation policy, as a whole", "vault.write"),
                 Route("GET", "/keys/{name}/", self._newest, "The newest version (as the SDK asks)", "vault.get"),
                 Route("GET", "/keys/{name}", self._newest, "The newest version", "vault.get"),
                 Route("GET", "/keys/{name}/{version}", self._version, "One version", "vault.get"),
@@ -117,10 +127,17 @@ class KeyVault:
         tenant_id: str = "",
         subscription_id: str = "11111111-2222-4333-8444-555555555555",
         resource_group: str = "rg-atlas-cmk",
+        environment: str = PUBLIC.environment,
     ) -> VaultOwner:
-        """Add an empty vault, in the app's own tenant unless another is named, and return its owner's hand."""
-        state = Vault(name, tenant_id or self._identity.tenant_id, subscription_id, resource_group)
-        if state.host in self.vaults:
+        """
+        Add an empty vault, in the app's own tenant unless another is named, and return its owner's hand.
+
+        *environment* names its cloud as Atlas does (``AZURE``, ``AZURE_CHINA``, ``AZURE_US_GOVERNMENT``).
+        """
+        if environment not in CLOUDS:
+            raise ValueError(f"environment is one of {', '.join(CLOUDS)}, got {environment!r}")
+        state = Vault(name, tenant_id or self._identity.tenant_id, subscription_id, resource_group, CLOUDS[environment])
+        if any(vault.name.lower() == name.lower() for vault in self.vaults.values()):
             raise ValueError(f"there is a vault {name} already")
         self.vaults[state.host] = state
         owner = VaultOwner(state, self._clock, self._random, self._event_grid, self._before_change)
@@ -128,8 +145,11 @@ class KeyVault:
         return owner
 
     def vault(self, name: str) -> VaultOwner:
-        """Return the owner's hand on a vault; ``KeyError`` where there is none."""
-        return self._owners[f"{name.lower()}.vault.azure.net"]
+        """Return the owner's hand on a vault of whichever cloud; ``KeyError`` where there is none."""
+        for owner in self._owners.values():
+            if owner.state.name.lower() == name.lower():
+                return owner
+        raise KeyError(name)
 
     def may_take(self, identifier: str) -> for_atlas.Finding:
         """Say what Atlas finds when it is to take *identifier*."""
@@ -163,11 +183,11 @@ class KeyVault:
 
     def _check_token(self, call: Call, vault: Vault) -> None:
         scheme, _, token = call.request.headers.get("authorization", "").partition(" ")
-        resource = f"https://{vault.suffix}"
+        resource = vault.cloud.vault_audience
         caller = self._identity.caller_of(token, resource) if scheme.lower() == "bearer" else None
         if caller is None:
             challenge = (
-                f'Bearer authorization="https://login.microsoftonline.com/{vault.tenant_id}", resource="{resource}"'
+                f'Bearer authorization="https://{vault.cloud.authority}/{vault.tenant_id}", resource="{resource}"'
             )
             text = "AKV10000: Request is missing a Bearer or PoP token." if not token else "AKV10022: Invalid audience."
             raise refused(errors.UNAUTHORIZED, text, {"www-authenticate": challenge})
@@ -221,33 +241,30 @@ class KeyVault:
         return _json({**bundle(vault, key, key.newest), "recoveryId": recovery, **times})
 
     def _policy(self, call: Call) -> Response:
-        vault, key = self._key(call, "getrotationpolicy")
-        notify = {"trigger": {"timeBeforeExpiry": "P30D"}, "action": {"type": "Notify"}}
-        policy = key.rotation_policy or {"lifetimeActions": [notify], "attributes": {}}
-        return _json({"id": f"https://{vault.host}/keys/{key.name}/rotationpolicy", **policy})
+        return _json(_policy_view(*self._key(call, "getrotationpolicy")))
+
+    def _set_policy(self, call: Call) -> Response:
+        vault, key = self._key(call, "setrotationpolicy")
+        try:
+            self._owners[vault.host].set_rotation_policy(key.name, call.request.json())
+        except ValueError as error:
+            raise refused(errors.BAD_PARAMETER, f"The rotation policy is not allowed: {error}") from None
+        call.changes = True
+        return _json(_policy_view(vault, key))
 
     def _rotate(self, call: Call) -> Response:
         vault, key = self._key(call, "rotate")
-        like = key.newest
-        if not like.enabled:
+        if not key.newest.enabled:
             raise refused(errors.KEY_DISABLED, "Operation rotate is not allowed on a disabled key.")
-        expires_at = _policy_expiry(key, call.now)
-        identifier = self._owners[vault.host].new_version(
-            key.name, expires_at=expires_at, kty=like.kty, key_ops=like.key_ops
-        )
+        self._owners[vault.host].rotate(key.name)
         call.changes = True
-        return _json(bundle(vault, key, key.versions[identifier.rsplit("/", 1)[-1]]))
+        return _json(bundle(vault, key, key.newest))
 
 
-def _policy_expiry(key: Key, now: datetime) -> datetime | None:
-    policy_attributes = (key.rotation_policy or {}).get("attributes")
-    text = policy_attributes.get("expiryTime") if isinstance(policy_attributes, dict) else None
-    parts = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if parts is None:
-        return None
-    # Unverified: how the service counts months and years; 30 and 365 days here.
-    days = int(parts["years"] or 0) * 365 + int(parts["months"] or 0) * 30 + int(parts["days"] or 0)
-    return now + timedelta(days=days)
+def _policy_view(vault: Vault, key: Key) -> dict[str, object]:
+    notify = {"trigger": {"timeBeforeExpiry": "P30D"}, "action": {"type": "Notify"}}
+    policy = key.rotation_policy or {"lifetimeActions": [notify], "attributes": {}}
+    return {"id": f"https://{vault.host}/keys/{key.name}/rotationpolicy", **policy}
 
 
 def _not_found(call: Call) -> Exception:

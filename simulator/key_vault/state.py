@@ -8,12 +8,25 @@ from enum import StrEnum
 from random import Random
 from typing import TYPE_CHECKING
 
+from simulator.azure_clouds import PUBLIC, AzureCloud
+from simulator.key_vault.rotation_policy import NO_POLICY, RotationPolicy, as_policy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
 ALL_OPERATIONS = ("encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey")
 PERMISSIONS = frozenset({"get", "list", "rotate", "getrotationpolicy"})
+"""What the app's identity may do on the data plane unless a test takes some away or adds ``setrotationpolicy``."""
+ALL_PERMISSIONS = PERMISSIONS | {"setrotationpolicy"}
+MANAGER_ACTIONS = frozenset(
+    {
+        "Microsoft.KeyVault/vaults/read",
+        "Microsoft.KeyVault/vaults/keys/read",
+        "Microsoft.KeyVault/vaults/keys/versions/read",
+    }
+)
+"""What the app's identity may do through Resource Manager, likewise."""
 
 
 class Posture(StrEnum):
@@ -54,6 +67,8 @@ class Version:
     key_ops: tuple[str, ...]
     rank: float
     """Its place in lists: drawn, since the order of a list is not promised."""
+    near_expiry_told: datetime | None = None
+    """The end of which a near-expiry event told already."""
 
     @property
     def age_key(self) -> tuple[int, int]:
@@ -68,30 +83,42 @@ class Key:
     versions: dict[str, Version] = field(default_factory=dict)
     deleted_at: datetime | None = None
     rotation_policy: dict[str, object] | None = None
+    """The document as it was set, None for the service's own."""
 
     @property
     def newest(self) -> Version:
         """The youngest version by creation, enabled or not. A key always has one."""
         return max(self.versions.values(), key=lambda version: version.age_key)
 
+    @property
+    def policy(self) -> RotationPolicy:
+        """The rotation policy, taken apart."""
+        return NO_POLICY if self.rotation_policy is None else as_policy(self.rotation_policy)
+
 
 @dataclass(slots=True)
 class Vault:
-    """One vault. ``permissions`` are what the app's identity may do; names of keys compare without case."""
+    """
+    One vault.
+
+    ``permissions`` are what the app's identity may do on the data plane, ``manager_actions`` through Resource
+    Manager. Names of keys compare without case.
+    """
 
     name: str
     tenant_id: str
     subscription_id: str
     resource_group: str
-    suffix: str = "vault.azure.net"
+    cloud: AzureCloud = PUBLIC
     posture: Posture = Posture.OPEN
     atlas_access: AtlasAccess = AtlasAccess.GRANTED
     permissions: frozenset[str] = PERMISSIONS
+    manager_actions: frozenset[str] = MANAGER_ACTIONS
     keys: dict[str, Key] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
-        return f"{self.name.lower()}.{self.suffix}"
+        return f"{self.name.lower()}.{self.cloud.vault_suffix}"
 
     @property
     def resource_id(self) -> str:

@@ -1,4 +1,9 @@
-"""The shapes of the HTTP API, written from the contract and not from the code. Members may be added, never lack."""
+"""
+The shapes of the HTTP API, written from the contract and not from the code. Members may be added, never lack.
+
+That an answer is what the OpenAPI document says is seen by ``App.call``; that the document says what the contract says
+is seen here.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +29,14 @@ class Hold(Shape):
     evidence: Text
     remedy: Text
     runbook: Text
+
+
+class StandingHold(Hold):
+    since: Time | None
+    jobs: list[Literal["rotation", "revocation", "firewall"]] | None
+    until: Time | None
+    who: Text | None
+    reason: Text | None
 
 
 class Reasoned(Shape):
@@ -56,7 +69,7 @@ class ProjectSummary(Shape):
     access: Access
     network: Network
     clusters: ClusterCounts
-    hold: Hold | None
+    hold: StandingHold | None
     observed_at: Time | None
 
 
@@ -97,6 +110,7 @@ class ProjectView(Shape):
     observed: dict[str, Any]
     checks: Annotated[list[Check], Meta(min_length=1)]
     plan: Plan
+    hold: StandingHold | None
     last_outcome: dict[str, Any] | None
 
 
@@ -104,6 +118,17 @@ class DryRun(Shape):
     dry_run: bool
     observed: dict[str, Any]
     plan: Plan
+    hold: StandingHold | None
+
+
+class Approval(Shape):
+    project_id: ProjectId
+    key_identifier: Text
+    who: Text
+    reason: Text
+    approved_at: Time
+    used_at: Time | None
+    hold: StandingHold | None
 
 
 class Problem(Shape):
@@ -128,6 +153,7 @@ class Operation(Shape):
     state: Literal["queued", "running", "waiting", "succeeded", "held", "failed"]
     steps: list[Step]
     error: Problem | None
+    hold: StandingHold | None
 
 
 class AuditRecord(Shape):

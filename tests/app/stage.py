@@ -16,6 +16,8 @@ from azure.core.exceptions import ResourceExistsError
 from azure.data.tables import TableServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from functions import openapi
+from tests.app.description import Description
 from tests.devhost.processes import eventually
 
 if TYPE_CHECKING:
@@ -30,8 +32,13 @@ AZURE_SECRET = "planted~azure.application-secret"
 KEY = "atlas-cmk"
 WHO = f"key:{hashlib.sha256(FUNCTION_KEY.encode()).hexdigest()[:8]}"
 QUEUE = "keysteward-work"
+DESCRIPTION = Description(json.loads(openapi.document()))
+"""What the app says of its routes; every answer that a test gets is held against it."""
 NEAR_EXPIRY_DAYS = 30
-PROJECTS = tuple(f"{number:024x}" for number in range(0xA1, 0xA1 + 34))
+PROJECTS = tuple(f"{number:024x}" for number in range(0xA1, 0xA1 + 35))
+FUZZED = PROJECTS[-2]
+"""A project that only the generated requests of ``test_schemathesis.py`` are about."""
+FUZZED_VAULT = f"kv-test-{len(PROJECTS) - 2}"
 NEVER_BUILT = PROJECTS[-1]
 """A project of the settings that Atlas does not know."""
 OTHERS = tuple(f"{number:024x}" for number in range(0xB01, 0xB03))
@@ -111,9 +118,10 @@ def build(projects: Sequence[Project], *, oldest_days: int = 30) -> None:
 class App:
     """The app behind its host. Every answer is kept, for whoever looks for secrets in them."""
 
-    host: HostProcess
+    host: HostProcess = field(repr=False)  # its log and the answers grow without end
     key: str | None = FUNCTION_KEY
-    answers: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list, repr=False)
+    description: Description = DESCRIPTION
 
     def call(
         self,
@@ -125,9 +133,12 @@ class App:
         keyed: bool = True,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        own = {"x-functions-key": self.key} if keyed and self.key else {}
+        own = {"Content-Type": "application/json", **({"x-functions-key": self.key} if keyed and self.key else {})}
         answer = self.host.call(method, path, body, {**own, **(headers or {})}, raw=raw)
         self.answers.append(f"{answer.status} {dict(answer.headers)} {answer.body.decode(errors='replace')}")
+        if path.startswith("/api/"):
+            faults = self.description.faults(method, path, answer)
+            assert not faults, f"{method} {path}: {answer.status} is not as described: {faults}"
         return answer
 
     def deliver(self, *events: object, keyed: bool = True) -> Answer:

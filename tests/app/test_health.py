@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keysteward.health import HealthCheck as Check
-from keysteward.health import age_check, report
+from keysteward.health import age_check, door_check, outbox_check, report
 from keysteward.schedules import schedule_of
 from tests.app.shapes import Health, Problem, shaped
 from tests.app.stage import AZURE_SECRET, CLIENT_SECRET, FUNCTION_KEY, PROJECTS, QUEUE, App, key_event
@@ -37,8 +37,10 @@ def test_a_good_app_is_ok_and_names_nobody(app: App) -> None:
     assert health.status == "ok"
     assert {check.id: check.result for check in health.checks} == {
         "settings": "pass",
+        "callers": "pass",
         "storage": "pass",
         "lastReconcile": "pass",
+        "notifications": "pass",
     }
 
 
@@ -180,6 +182,23 @@ def test_the_age_of_the_last_reconcile(observed: list[datetime | None], up_for: 
     check = age_check(observed, NOW, QUARTER, NOW - timedelta(seconds=up_for))
     assert check.result == result, check
     assert said in check.detail
+
+
+@pytest.mark.parametrize(
+    ("waits", "result"),
+    [(None, "pass"), (timedelta(minutes=60), "pass"), (timedelta(minutes=61), "warn")],
+    ids=["nothing waits", "an hour", "more than an hour"],
+)
+def test_a_notification_that_waits_long_is_told(waits: timedelta | None, result: str) -> None:
+    assert outbox_check(waits).result == result
+
+
+@pytest.mark.parametrize(
+    ("auth", "easy_auth", "result"),
+    [("keys", False, "pass"), ("keys", True, "pass"), ("entra", True, "pass"), ("entra", False, "warn")],
+)
+def test_it_is_told_where_nobody_can_be_let_in(auth: str, easy_auth: bool, result: str) -> None:
+    assert door_check(auth, easy_auth=easy_auth).result == result
 
 
 @pytest.mark.parametrize(

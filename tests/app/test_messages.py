@@ -26,7 +26,7 @@ STRANGE: dict[str, str | bytes] = {
     "a project that is not in the settings": json.dumps({"v": 1, "scope": f"project:{'f' * 24}", "because": "x"}),
     "a scope with a path in it": json.dumps({"v": 1, "scope": "project:../../../../etc", "because": "x"}),
     "a vault name that is a host": json.dumps({"v": 1, "vault": "evil.example.com#", "key": "k", "because": "x"}),
-    "a vault scope, which nobody works on yet": json.dumps({"v": 1, "scope": "vault:kv-test-0", "because": "x"}),
+    "a vault that no project of ours uses": json.dumps({"v": 1, "scope": "vault:kv-nobody", "because": "x"}),
     "a wake-up in the year 9999": json.dumps(
         {"v": 1, "scope": f"project:{'e' * 24}", "because": "x", "wakeAt": "9999"}
     ),

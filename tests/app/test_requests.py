@@ -23,6 +23,7 @@ pytestmark = pytest.mark.host
 ID = PROJECTS[0]
 STRANGER = "f" * 24
 ROTATE, RECONCILE = f"/api/projects/{ID}/rotate", f"/api/projects/{ID}/reconcile"
+APPROVE, HOLD = f"/api/projects/{ID}/approvals", f"/api/projects/{ID}/hold"
 REASON = b'{"reason": "because"}'
 
 BAD: dict[str, tuple[str, str, bytes, int, str]] = {
@@ -37,7 +38,70 @@ BAD: dict[str, tuple[str, str, bytes, int, str]] = {
     "a body nested a thousand deep": ("POST", ROTATE, b"[" * 1000 + b"]" * 1000, 400, "bodyMalformed"),
     "a body of more than 64 KiB": ("POST", ROTATE, b'{"reason": "' + b"x" * 65_536 + b'"}', 413, "bodyTooLarge"),
     "an unknown member of a reconcile": ("POST", RECONCILE, b'{"reason": "x"}', 400, "bodyMalformed"),
+    "a parameter of another route": ("GET", "/api/projects?wait=1", b"", 400, "parameterUnknown"),
+    "a parameter with a slip in it": ("POST", RECONCILE + "?waits=1", b"{}", 400, "parameterUnknown"),
+    "a parameter at the door to health": ("GET", "/api/health?verbose=true", b"", 400, "parameterUnknown"),
+    "an approval of nothing": ("POST", APPROVE, REASON, 400, "bodyMalformed"),
+    "an approval without a version": (
+        "POST",
+        APPROVE,
+        b'{"reason": "x", "keyIdentifier": "https://kv-a.vault.azure.net/keys/k"}',
+        400,
+        "keyIdentifierMalformed",
+    ),
+    "a hold without a reason": ("PUT", HOLD, b"{}", 400, "bodyMalformed"),
+    "a hold of no job": ("PUT", HOLD, b'{"reason": "x", "jobs": []}', 400, "bodyMalformed"),
+    "a hold of a vault's job on a project": (
+        "PUT",
+        HOLD,
+        b'{"reason": "x", "jobs": ["firewall"]}',
+        400,
+        "bodyMalformed",
+    ),
+    "a hold until a time without offset": (
+        "PUT",
+        HOLD,
+        b'{"reason": "x", "until": "2099-01-01T00:00:00"}',
+        400,
+        "bodyMalformed",
+    ),
+    "a hold until yesterday": (
+        "PUT",
+        HOLD,
+        b'{"reason": "x", "until": "2020-01-01T00:00:00Z"}',
+        422,
+        "holdEndsInThePast",
+    ),
+    "a hold until before the beginning of time": (
+        "PUT",
+        HOLD,
+        b'{"reason": "x", "until": "0001-01-01T00:00:00+14:00"}',
+        422,
+        "holdEndsInThePast",
+    ),
+    "a hold of somebody else's": ("PUT", f"/api/projects/{STRANGER}/hold", REASON, 404, "projectNotFound"),
+    "a hold that is not set": ("DELETE", HOLD + "?reason=done", b"", 404, "holdNotSet"),
+    "a hold lifted without a reason": ("DELETE", HOLD, b"", 400, "reasonMalformed"),
+    "a hold lifted with blanks as reason": ("DELETE", HOLD + "?reason=%20", b"", 400, "reasonMalformed"),
+    "a hold of a vault that nobody uses": ("PUT", "/api/vaults/kv-nobody/hold", REASON, 404, "vaultNotFound"),
+    "a hold lifted from a vault that nobody uses": (
+        "DELETE",
+        "/api/vaults/kv-nobody/hold?reason=x",
+        b"",
+        404,
+        "vaultNotFound",
+    ),
+    "a hold of no vault": ("PUT", "/api/vaults/a--b/hold", REASON, 400, "vaultNameMalformed"),
     "a wait of 61 seconds": ("POST", RECONCILE + "?wait=61", b"{}", 400, "waitMalformed"),
+    "a wait of nothing": ("POST", RECONCILE + "?wait=", b"{}", 400, "waitMalformed"),
+    "a parameter of another route without a value": ("GET", "/api/projects?wait=", b"", 400, "parameterUnknown"),
+    "a reason of what cannot be seen": (
+        "POST",
+        ROTATE,
+        json.dumps({"reason": "\x1d\u2003"}).encode(),
+        400,
+        "bodyMalformed",
+    ),
     "a negative wait": ("POST", RECONCILE + "?wait=-1", b"{}", 400, "waitMalformed"),
     "a wait in Arabic digits": ("POST", RECONCILE + "?wait=" + quote("٣"), b"{}", 400, "waitMalformed"),
     "a project id that is too short": ("GET", f"/api/projects/{ID[:-1]}", b"", 400, "projectIdMalformed"),
@@ -51,10 +115,12 @@ BAD: dict[str, tuple[str, str, bytes, int, str]] = {
     "an operation that is not there": ("GET", f"/api/operations/{ID}.{'0' * 22}", b"", 404, "operationNotFound"),
     "an audit of a malformed project": ("GET", "/api/audit?project=x", b"", 400, "projectIdMalformed"),
     "an audit of a malformed vault": ("GET", "/api/audit?vault=a--b", b"", 400, "vaultNameMalformed"),
-    "an audit by both filters": ("GET", f"/api/audit?project={ID}&vault=kv-test", b"", 400, "filtersExclusive"),
+    "an audit by both filters": ("GET", f"/api/audit?project={ID}&vault=kv-test", b"", 422, "filtersExclusive"),
     "an audit of no records": ("GET", "/api/audit?limit=0", b"", 400, "limitMalformed"),
     "an audit of 201 records": ("GET", "/api/audit?limit=201", b"", 400, "limitMalformed"),
     "an audit since yesterday": ("GET", "/api/audit?since=yesterday", b"", 400, "sinceMalformed"),
+    "an audit since a number": ("GET", "/api/audit?since=0.5", b"", 400, "sinceMalformed"),
+    "an audit since a time without offset": ("GET", "/api/audit?since=2026-11-24T06:00:00", b"", 400, "sinceMalformed"),
     "a cursor that we did not give": ("GET", "/api/audit?cursor=%27%20or%20true", b"", 400, "cursorMalformed"),
 }
 
@@ -73,6 +139,12 @@ def test_a_problem_answers(app: App, what: str) -> None:
     before = app.host.log().count("a request failed")
     refused(app.call(method, path, raw=raw), status, code)
     assert app.host.log().count("a request failed") == before
+
+
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", ""])
+def test_whoever_holds_a_key_may_send_json_as_curl_sends_a_body(app: App, content_type: str) -> None:
+    answer = app.call("POST", ROTATE, raw=b"{}", headers={"Content-Type": content_type})
+    refused(answer, 400, "bodyMalformed")  # it was read: the reason is missing
 
 
 JSON = st.recursive(
@@ -137,6 +209,12 @@ ROUTES = (
     ("GET", f"/api/projects/{ID}"),
     ("POST", ROTATE),
     ("POST", RECONCILE),
+    ("POST", APPROVE),
+    ("PUT", HOLD),
+    ("DELETE", HOLD),
+    ("PUT", "/api/vaults/kv-test-0/hold"),
+    ("DELETE", "/api/vaults/kv-test-0/hold"),
+    ("GET", "/api/openapi.json"),
     ("GET", f"/api/operations/{ID}.{'0' * 22}"),
     ("GET", "/api/audit"),
     ("POST", "/runtime/webhooks/eventgrid?functionName=key_vault_events"),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from simulator.faults import Fault
+from simulator.key_vault.state import ALL_PERMISSIONS
 from simulator.wire import ConnectionDropped
 from tests.contract.vendor_specs import check_exchange, needs_vendor_specs
 from tests.simulator.callers import Caller, a_caller
 from tests.simulator.test_access import CASES
 from tests.simulator.test_encryption_refusals import REFUSALS
+from tests.simulator.test_resource_manager import REFUSALS as MANAGER_REFUSALS
+from tests.simulator.test_roles import ROLE
 
 if TYPE_CHECKING:
     from simulator.recording import Exchange
@@ -20,12 +23,20 @@ if TYPE_CHECKING:
 
 pytestmark = needs_vendor_specs
 KEY = "/keys/atlas-cmk"
+ACCESS = "/cloudProviderAccess"
+POLICY: dict[str, Any] = {
+    "lifetimeActions": [
+        {"action": {"type": "Rotate"}, "trigger": {"timeBeforeExpiry": "P30D"}},
+        {"action": {"type": "Notify"}, "trigger": {"timeBeforeExpiry": "P40D"}},
+    ],
+    "attributes": {"expiryTime": "P2Y"},
+}
 FEEDS = "2024-08-05"
 
 
-def _watched(seed: int = 0) -> tuple[Caller, list[str], set[str]]:
+def _watched(seed: int = 0, preset: str = "healthy") -> tuple[Caller, list[str], set[str]]:
     """Return a caller whose exchanges are all checked: what was wrong, and which routes were driven."""
-    caller, problems, routes = a_caller(seed), [], set()
+    caller, problems, routes = a_caller(seed, preset), [], set()
 
     def check(request: Request, response: Response, exchange: Exchange) -> None:
         routes.add(f"{exchange.method} {exchange.route}")
@@ -59,6 +70,21 @@ def _drive_atlas(caller: Caller) -> None:
     caller.atlas("/groups", query={"pretty": ["true"]})
     caller.atlas(f"/groups/{'a' * 24}/encryptionAtRest")
     caller.atlas("/unauth/controlPlaneIPAddresses", version="2023-11-15")
+    role_id = caller.project(ACCESS, method="POST", body=ROLE).json()["_id"]
+    caller.project(f"{ACCESS}/{role_id}", method="PATCH", body=ROLE)
+    caller.project(f"{ACCESS}/{role_id}")
+    caller.project(ACCESS)
+    caller.project(f"{ACCESS}/{'0' * 24}")
+    caller.atlas("/groups", headers={"authorization": "Digest x"})
+    caller.project("/events", query={"itemsPerPage": ["500"]})
+
+
+def _drive_tools(caller: Caller) -> None:
+    vault, tools = caller.cloud.key_vault.vault(caller.world.vault), caller.cloud.tools
+    for kind in ("terraform", "kubernetesOperator"):
+        tools.add(kind, caller.world.project_id)
+        caller.push(vault.new_version(caller.world.key))
+        assert tools.run(caller.world.project_id, kind, changed=True)
 
 
 def _drive_key_vault(caller: Caller) -> None:
@@ -77,21 +103,64 @@ def _drive_key_vault(caller: Caller) -> None:
     for posture in ("firewall", "connection", "rbac", "policy", "open"):
         vault.posture = posture
         caller.vault(f"{KEY}/")
+    vault.permissions = ALL_PERMISSIONS
+    for document in (POLICY, {"lifetimeActions": [{"action": {"type": "Rotate"}, "trigger": {}}]}):
+        caller.vault(f"{KEY}/rotationpolicy", method="PUT", body=document)
+    caller.vault(f"{KEY}/rotationpolicy")
     vault.delete_key(caller.world.key)
     caller.vault(f"{KEY}/")
     caller.vault("/deletedkeys/atlas-cmk")
 
 
+def _drive_manager(caller: Caller) -> None:
+    vault = caller.cloud.key_vault.vault(caller.world.vault)
+    vault.create_key("second", kty="EC", not_before=caller.cloud.clock.now())
+    vault.set_rotation_policy(caller.world.key, POLICY)
+    for _ in range(30):
+        vault.new_version(caller.world.key, enabled=False, expires_at=caller.cloud.clock.now())
+    for posture in ("firewall", "connection", "rbac", "policy", "open"):
+        vault.posture = posture
+        caller.manager()
+    for key in (KEY, "/keys/second"):
+        for path in (key, f"{key}/versions"):
+            caller.manager(path)
+        version = vault.key(key[6:]).newest.version
+        caller.manager(f"{key}/versions/{version}")
+    caller.manager("/keys")
+    caller.manager(f"{KEY}/versions", query={"api-version": ["2026-05-15"], "$skiptoken": ["25"]})
+
+
 def test_every_route_answers_as_the_specification_says() -> None:
-    caller, problems, driven = _watched()
-    _drive_atlas(caller)
-    caller.cloud.clock.advance(0)
-    _drive_key_vault(caller)
-    cloud = caller.cloud
-    routes = {f"{one.method} {one.template}" for one in (*cloud.atlas.router.routes, *cloud.key_vault.router.routes)}
+    problems, driven = [], set()
+    for drive in (_drive_atlas, _drive_key_vault, _drive_manager, _drive_tools):
+        caller, found, routes = _watched()
+        drive(caller)
+        problems += found
+        driven |= routes
+    services = (caller.cloud.atlas, caller.cloud.key_vault, caller.cloud.resource_manager)
+    known = {f"{one.method} {one.template}" for service in services for one in service.router.routes}
 
     assert problems == []
-    assert {route for route in routes - driven if "oauth" not in route} == set()
+    assert {route for route in known - driven if "oauth" not in route} == set()
+
+
+@pytest.mark.parametrize("preset", ["government", "china", "application"])
+def test_other_worlds_answer_as_the_specification_says(preset: str) -> None:
+    caller, problems, driven = _watched(preset=preset)
+    caller.push(caller.cloud.key_vault.vault(caller.world.vault).new_version(caller.world.key))
+    caller.vault(KEY)
+    caller.manager(KEY)
+
+    assert len(driven) == 4
+    assert problems == []
+
+
+@pytest.mark.parametrize("case", MANAGER_REFUSALS.values(), ids=MANAGER_REFUSALS.keys())
+def test_a_refusal_of_resource_manager_answers_as_the_specification_says(case: tuple) -> None:  # type: ignore[type-arg]
+    caller, problems, _ = _watched()
+    case[0](caller)
+
+    assert problems == []
 
 
 @pytest.mark.parametrize("case", REFUSALS.values(), ids=REFUSALS.keys())
@@ -117,11 +186,15 @@ def test_injected_errors_answer_as_the_specification_says() -> None:
         caller.project("/encryptionAtRest")
         caller.cloud.faults.order(Fault(status=status, code=code, retry_after=3))
         caller.vault(f"{KEY}/")
+        caller.cloud.faults.order(Fault(status=status, code=code, retry_after=3))
+        caller.manager(KEY)
     caller.cloud.faults.background_rate = 0.5
     for _ in range(200):
         with contextlib.suppress(ConnectionDropped):
             caller.patch({"azureKeyVault": {}})
         with contextlib.suppress(ConnectionDropped):
             caller.vault(f"{KEY}/")
+        with contextlib.suppress(ConnectionDropped):
+            caller.manager(KEY)
 
     assert problems == []

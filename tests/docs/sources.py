@@ -1,4 +1,4 @@
-"""What the code says about itself, read from its syntax trees: nothing is imported, so nothing is indexed."""
+"""What the code says about itself: of its routes what it declares, all else read from its syntax trees."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from functions import openapi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,14 +108,8 @@ def log_messages() -> set[str]:
 
 
 def routes() -> set[tuple[str, str, str]]:
-    """Method, path and auth level of every route."""
-    return {
-        (_texts(method)[0], "/api/" + _texts(_argument(call, 0, "route"))[0], level.attr)
-        for call in _calls("route")
-        if isinstance(level := _argument(call, 9, "auth_level"), ast.Attribute)
-        and isinstance(methods := _argument(call, 9, "methods"), ast.List)
-        for method in methods.elts
-    }
+    """Method, path and need (``none``, ``reader``, ``operator``) of every route that the app declares."""
+    return {(e.method, f"/api/{e.path}", str(e.need or "none")) for e in openapi.endpoints()}
 
 
 def page(name: str) -> str:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from functions.http import problem
-from functions.projects import ReconcileBody, RotateBody
-from keysteward.api import Api, operation_view
+from keysteward.api.bodies import ApprovalBody, ProjectHoldBody, ReconcileBody, RotateBody
 from keysteward.health import HealthCheck, report
-from keysteward.observe.project import Observation, Permit
 from keysteward.problem_codes import PROBLEM_CODES
 from keysteward.reasons import hold
-from keysteward.store.audit import Audit
 from keysteward.store.records import (
     AuditRecord,
     HoldRecord,
@@ -27,53 +23,20 @@ from keysteward.store.records import (
     ProjectRecord,
     StepRecord,
 )
-from keysteward.store.state import State, Stored, new_operation_id
-from keysteward.vocabulary import NodeAddresses
-from tests.builders import NOW, facts
+from keysteward.store.state import Stored, new_operation_id
+from tests.api.world import PROJECT, World
+from tests.builders import KEY, NOW
 from tests.docs.sources import page
-from tests.harness.storage_model import ModelQueue, ModelTables
-from tests.settings.builders import PROJECT, settings
-
-
-def _now() -> datetime:
-    return NOW
 
 
 def _hex(count: int) -> str:
     return "0" * 2 * count
 
 
-class _Clock:
-    """The time stands still."""
-
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing here waits")
-
-
-class _Observer:
-    """Sees a project whose key has a newer, usable version."""
-
-    async def observe(self, project_id: str, permit: Permit, *, look_at_alert: bool) -> Observation:
-        return Observation(facts(addresses=(NodeAddresses("payments", ("20.1.2.3",), ()),)), {})
-
-
-@dataclass
-class _World:
+class _Filled(World):
     """The API over a storage model with a project, an operation and an audit record in it."""
 
-    tables: ModelTables = field(default_factory=lambda: ModelTables(_now))
-    operation: OperationRecord = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.state, self.audit = State(self.tables), Audit(self.tables, _hex)
-        parts: Any = (settings(), _Observer(), self.state, self.audit, ModelQueue(_now), _Clock(), _hex)
-        self.api = Api(*parts)
+    operation: OperationRecord
 
     async def fill(self) -> None:
         held = hold("keyVersionsUnknown", "ForbiddenByFirewall")
@@ -139,7 +102,7 @@ def _differences(shown: Any, real: Any, at: str = "$") -> list[str]:
 
 
 async def _answer(name: str) -> Any:
-    world = _World()
+    world = _Filled()
     await world.fill()
     match name:
         case "health":
@@ -149,20 +112,32 @@ async def _answer(name: str) -> Any:
         case "project":
             return await world.api.project(PROJECT)
         case "operation":
-            return operation_view(await world.api.operation(world.operation.operation_id))
+            return await world.api.show(world.operation)
+        case "approval":
+            return await world.api.approvals.approve(PROJECT, str(KEY.with_version("2" * 32)), "agreed", "key:0")
+        case "hold":
+            return await world.api.holds.set_for_project(PROJECT, ["rotation"], NOW + timedelta(1), "stop", "key:0")
         case "audit":
             return await world.api.audit_page(None, None, None, 50, None)
         case _:
             return json.loads(problem(PROBLEM_CODES["projectNotFound"], "..").get_body())
 
 
-@pytest.mark.parametrize("name", ["health", "projects", "project", "operation", "audit", "problem"])
+@pytest.mark.parametrize("name", ["health", "projects", "project", "approval", "hold", "operation", "audit", "problem"])
 async def test_an_example_has_the_shape_of_the_answer(name: str) -> None:
     real = json.loads(msgspec.json.encode(await _answer(name)))
     assert _differences(_example(name), real) == []
 
 
-@pytest.mark.parametrize(("name", "kind"), [("rotate", RotateBody), ("reconcile", ReconcileBody)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("rotate", RotateBody),
+        ("reconcile", ReconcileBody),
+        ("approval", ApprovalBody),
+        ("hold", ProjectHoldBody),
+    ],
+)
 def test_an_example_of_a_request_is_taken_and_names_every_member(name: str, kind: type[msgspec.Struct]) -> None:
     body = _example(f"{name} request")
     msgspec.convert(body, kind)
@@ -170,11 +145,11 @@ def test_an_example_of_a_request_is_taken_and_names_every_member(name: str, kind
 
 
 async def test_a_dry_run_has_the_shapes_that_the_page_says() -> None:
-    world = _World()
+    world = _Filled()
     real: Any = await world.api.reconcile(PROJECT, "key:00000000", dry_run=True)
     example = _example("project")
-    shown = {"dryRun": True, "observed": example["observed"], "plan": example["plan"]}
-    assert _differences(shown, json.loads(json.dumps(real))) == []
+    shown = {"dryRun": True, **{name: example[name] for name in ("observed", "plan", "hold")}}
+    assert _differences(shown, json.loads(msgspec.json.encode(real))) == []
 
 
 def test_a_difference_would_be_seen() -> None:

@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.http import LONGEST_BODY, read_body
-from functions.projects import ReconcileBody, RotateBody
+from keysteward.api.bodies import ApprovalBody, ProjectHoldBody, ReconcileBody, RotateBody, VaultHoldBody
+from keysteward.azure_clouds import CLOUDS
 from keysteward.errors import RequestError
 from keysteward.events import KEY_EVENTS, VAULT_EVENTS, hint_of
 from keysteward.messages import LONGEST, ReconcileMessage, VaultHint, decode, encode
@@ -21,7 +22,6 @@ from keysteward.vocabulary import (
     KEY_NAME,
     PROJECT_ID,
     VAULT_NAME,
-    VAULT_SUFFIXES,
     VERSION,
     InvalidNameError,
     KeyIdentifier,
@@ -40,7 +40,7 @@ NAMES = ["Id", "id", " ID ", "VaultName", "vaultname", "ObjectName", "objectName
 VAULTS = st.from_regex(VAULT_NAME, fullmatch=True)
 KEYS = st.from_regex(KEY_NAME, fullmatch=True)
 VERSIONS = st.from_regex(VERSION, fullmatch=True)
-SUFFIXES = st.sampled_from(sorted(VAULT_SUFFIXES.values()))
+SUFFIXES = st.sampled_from(sorted(hosts.vault_suffix for hosts in CLOUDS.values()))
 IDENTIFIERS = st.builds(
     lambda vault, suffix, key, version: f"https://{vault}.{suffix}/keys/{key}/{version}",
     VAULTS,
@@ -80,7 +80,7 @@ def test_a_key_identifier_is_of_a_known_cloud_or_refused(text: object) -> None:
         return
     parts = urlsplit(str(found))
     assert parts.hostname == found.host
-    assert found.host.partition(".")[2] in VAULT_SUFFIXES.values()
+    assert found.host.partition(".")[2] in {hosts.vault_suffix for hosts in CLOUDS.values()}
     assert (parts.scheme, parts.query, parts.fragment, parts.username, parts.port) == ("https", "", "", None, None)
     assert KeyIdentifier.parse(str(found)) == found
     assert VAULT_NAME.fullmatch(found.vault)
@@ -168,7 +168,8 @@ def test_what_we_send_we_can_read(scope: Scope, because: str, *, hinted: bool, w
 def body_or_status(raw: bytes, kind: type[Any]) -> Any:
     """The body as read, or the status of the problem."""
     try:
-        return read_body(func.HttpRequest(method="POST", url="/api/x", body=raw), kind)
+        request = func.HttpRequest("POST", "/api/x", headers={"Content-Type": "application/json"}, body=raw)
+        return read_body(request, kind, only_json=True)
     except RequestError as error:
         return error.problem.status
 
@@ -179,13 +180,15 @@ MEMBERS = st.fixed_dictionaries(
         "reason": st.one_of(st.text(max_size=600), JSON),
         "keyIdentifier": st.one_of(TEXTS, JSON),
         "dryRun": st.one_of(st.booleans(), JSON),
+        "jobs": st.one_of(st.lists(st.sampled_from(["rotation", "revocation", "firewall"]), max_size=3), JSON),
+        "until": st.one_of(st.none(), st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat), JSON),
         "force": JSON,
     },
 )
 RAW = st.one_of(st.binary(max_size=200), JSON.map(json.dumps).map(str.encode), MEMBERS.map(json.dumps).map(str.encode))
 
 
-@pytest.mark.parametrize("kind", [RotateBody, ReconcileBody])
+@pytest.mark.parametrize("kind", [RotateBody, ReconcileBody, ApprovalBody, ProjectHoldBody, VaultHoldBody])
 @given(raw=RAW)
 @example(raw=b"[" * 5000)
 @example(raw=b'{"reason": "\\ud800"}')
@@ -197,10 +200,15 @@ def test_a_body_is_as_documented_or_a_problem(kind: type[Any], raw: bytes) -> No
         assert found == (413 if len(raw) > LONGEST_BODY else 400)
         return
     assert isinstance(found, kind)
-    assert isinstance(found.dry_run, bool)
-    if isinstance(found, RotateBody):
-        assert 1 <= len(found.reason) <= 500
+    if isinstance(found, RotateBody | ReconcileBody):
+        assert isinstance(found.dry_run, bool)
+    if not isinstance(found, ReconcileBody):
+        assert 1 <= len(found.reason.strip()) <= len(found.reason) <= 500
+    if isinstance(found, RotateBody | ApprovalBody):
         assert found.key_identifier is None or len(found.key_identifier) <= 512
+    if isinstance(found, ProjectHoldBody | VaultHoldBody):
+        assert found.jobs
+        assert found.until is None or found.until.tzinfo is not None
 
 
 @pytest.mark.parametrize("read", [KeyIdentifier.parse, decode, lambda text: hint_of(TYPES[0], {"Id": text})])

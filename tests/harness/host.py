@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,9 @@ WORKING_SECONDS = 600.0
 AFTER_ERROR_SECONDS = 30.0
 MOST_TRIES = 5
 BATCH = 16
-TIMER_SECONDS = 900.0
+WATCH_SECONDS = 60.0
+WATCH_SECOND = 15
+DAILY_HOUR = 6
 
 
 class Bell:
@@ -80,7 +83,7 @@ class EventSent:
 
 @dataclass(slots=True)
 class Host:
-    """One deployment's host. ``timers_run`` may be switched: a history can do without them."""
+    """One deployment's host. ``timers_run`` may be switched: a history can do without the timer of reconciles."""
 
     cloud: Cloud
     queue: JournalledQueue
@@ -93,14 +96,18 @@ class Host:
     poisoned: list[Message] = field(default_factory=list)
     events: list[EventSent] = field(default_factory=list)
     timers_run: bool = True
+    timer_seconds: float = 900.0
+    watches: bool = False
     event_bell: Bell = field(default_factory=Bell)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def start(self) -> None:
         """Begin to deliver."""
         self.cloud.event_grid.on_publish(self.event_bell.ring)
-        for forever in (self._deliver_messages, self._deliver_events, self._run_timers):
+        for forever in (self._deliver_messages, self._deliver_events, self._run_timers, self._run_daily):
             self._keep(forever())
+        if self.watches:
+            self._keep(self._run_watch())
 
     def start_again(self, process: Process) -> None:
         """The platform puts a new instance in place of a killed one, after a while."""
@@ -227,11 +234,28 @@ class Host:
             await self.queue.send(encode(hint))
 
     async def _run_timers(self) -> None:
-        await asyncio.sleep(TIMER_SECONDS * self.random.random())
+        await asyncio.sleep(self.timer_seconds * self.random.random())
         while True:
             if self.timers_run:
                 self.call("timer", "reconcile_projects", lambda process: process.app.fleet.fan_out("timer"))
-            await asyncio.sleep(TIMER_SECONDS)
+            await asyncio.sleep(self.timer_seconds)
+
+    async def _run_watch(self) -> None:
+        """Once a minute, at its second: as ``WATCH_SCHEDULE`` has it."""
+        while True:
+            wait = (WATCH_SECOND - self._now().timestamp()) % WATCH_SECONDS
+            # What is nearer than a second is the minute that was just served, or a clock that is a step behind.
+            await asyncio.sleep(wait if wait > 1 else wait + WATCH_SECONDS)
+            self.call("timer", "watch_keys", lambda process: process.app.watcher())
+
+    async def _run_daily(self) -> None:
+        while True:
+            now = self._now()
+            at = now.replace(hour=DAILY_HOUR, minute=0, second=0, microsecond=0)
+            at += timedelta(days=1) if at - now < timedelta(seconds=1) else timedelta()
+            await asyncio.sleep((at - now).total_seconds())
+            if self.timers_run:
+                self.call("timer", "daily_report", lambda process: process.app.fleet.fan_out_daily())
 
     def _now(self) -> datetime:
         return self.cloud.clock.now()

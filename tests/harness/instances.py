@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import cache
 from typing import TYPE_CHECKING
 
 import httpx
 from azure.keyvault.keys._shared import http_challenge_cache
 
-from keysteward.app import App, compose
-from keysteward.clients.atlas.auth import ServiceAccountAuth
+from keysteward.app import App, Outside, compose, sign_in
+from keysteward.clients.atlas.auth import TOKEN_PATH
 from keysteward.clients.budget import Budgets
 from keysteward.clients.key_vault import KeyVaultClient
+from keysteward.clients.read_only import make_http
+from keysteward.clients.resource_manager import ResourceManagerClient
 from keysteward.settings import Settings, parse_settings
-from simulator.worlds import CLIENT_ID, CLIENT_SECRET
+from keysteward.voice.targets import Target, open_targets
+from simulator.sinks import WEBHOOK_HOST
+from simulator.worlds import APPLICATION_SECRET, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY, PUBLIC_KEY
+from tests.harness.history import History
 from tests.harness.processes import Process
 from tests.harness.wire import AtlasTransport, Credential, VaultTransport
 
@@ -27,6 +33,16 @@ if TYPE_CHECKING:
     from simulator.clock import SimulatedClock
     from simulator.cloud import Cloud
     from tests.harness.wire import Gate, Wire
+
+
+WEBHOOK_SECRET = "a-secret-that-signs-nothing-real"
+WEBHOOK_PATH = "/keysteward/who-knows-this-address-can-write-there"
+TOPIC_HOST = "keysteward-events.westeurope-1.eventgrid.azure.net"
+TARGETS = (
+    {"kind": "webhook", "url": f"https://{WEBHOOK_HOST}{WEBHOOK_PATH}", "secret": WEBHOOK_SECRET},
+    {"kind": "eventgrid", "endpoint": f"https://{TOPIC_HOST}/api/events"},
+)
+"""Who is told; a history has the first of them, all or none."""
 
 
 class AppClock:
@@ -50,18 +66,37 @@ def _no_files(name: str) -> str:
     raise FileNotFoundError(name)
 
 
-@cache
 def settings_for(project_ids: tuple[str, ...], mode: str, *, dry_run: bool) -> Settings:
     """Read settings as the app does, from an environment."""
+    return settings_of(History(0, (), mode=mode, dry_run=dry_run), project_ids)
+
+
+def settings_of(history: History, project_ids: tuple[str, ...]) -> Settings:
+    """Read the settings of a history."""
+    rotation: dict[str, object] = {"mode": history.mode, "maxReversals": history.max_reversals}
+    if history.windows:
+        rotation["windows"] = [window.as_policy() for window in history.windows]
+    if history.creates is not None:
+        rotation |= history.creates.as_policy()
     environment = {
-        "ATLAS_PROJECT_IDS": ",".join(project_ids),
-        "ATLAS_CLIENT_ID": CLIENT_ID,
-        "ATLAS_CLIENT_SECRET": CLIENT_SECRET,
+        "ATLAS_PROJECT_IDS": "*" if history.discovers else ",".join(project_ids),
         "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-        "KEYSTEWARD_POLICY": f'{{"defaults": {{"rotation": {{"mode": "{mode}"}}}}}}',
-        "KEYSTEWARD_DRY_RUN": "true" if dry_run else "false",
+        "KEYSTEWARD_POLICY": json.dumps({"defaults": {"rotation": rotation}}),
+        "KEYSTEWARD_DRY_RUN": "true" if history.dry_run else "false",
+        "KEYSTEWARD_NOTIFY": json.dumps(TARGETS[: history.targets]),
     }
-    settings = parse_settings(environment, _no_files)
+    if history.signs_in == "apiKey":
+        environment |= {"ATLAS_PUBLIC_KEY": PUBLIC_KEY, "ATLAS_PRIVATE_KEY": PRIVATE_KEY}
+    else:
+        environment |= {"ATLAS_CLIENT_ID": CLIENT_ID, "ATLAS_CLIENT_SECRET": CLIENT_SECRET}
+    if history.application:
+        environment["ATLAS_AZURE_CLIENT_SECRET"] = APPLICATION_SECRET
+    return _parsed(tuple(environment.items()))
+
+
+@cache
+def _parsed(environment: tuple[tuple[str, str], ...]) -> Settings:
+    settings = parse_settings(dict(environment), _no_files)
     assert isinstance(settings, Settings), settings
     return settings
 
@@ -107,18 +142,26 @@ class Instances:
         return self._random.choice(alive) if alive else None
 
     def _compose(self) -> App:
-        account = self._settings.service_account
-        auth = ServiceAccountAuth(
-            self._settings.atlas_base_url, account.client_id, account.client_secret.reveal(), self._clock
+        settings, transport = self._settings, AtlasTransport(self._wire)
+        http = make_http(
+            sign_in(settings, self._clock),
+            read_only=settings.dry_run,
+            token_url=settings.atlas_base_url + TOKEN_PATH,
+            transport=transport,
         )
-        http = httpx.AsyncClient(auth=auth, transport=AtlasTransport(self._wire), trust_env=False)
-        key_vault = KeyVaultClient(self.credential, Budgets(self._clock), transport=VaultTransport(self._wire))
-        return compose(
-            self._settings,
-            self._tables,
-            self._queue,
-            self._clock,
-            http,
-            key_vault,
-            random_hex=lambda size: self._random.randbytes(size).hex(),
+        budgets, locked = Budgets(self._clock), settings.dry_run
+        key_vault = KeyVaultClient(self.credential, budgets, read_only=locked, transport=VaultTransport(self._wire))
+        resource_manager = ResourceManagerClient(
+            make_http(None, read_only=locked, transport=transport), self.credential, budgets, self._clock
+        )
+        targets = self._open_targets(transport)
+        outside = Outside(self._tables, self._queue, http, key_vault, resource_manager, targets)
+        return compose(settings, outside, self._clock, random_hex=lambda size: self._random.randbytes(size).hex())
+
+    def _open_targets(self, transport: AtlasTransport) -> list[Target]:
+        if not self._settings.notify_targets:
+            return []
+        http = httpx.AsyncClient(transport=transport, follow_redirects=False)
+        return open_targets(
+            self._settings.notify_targets, self.credential, self._clock, http=http, transport=VaultTransport(self._wire)
         )

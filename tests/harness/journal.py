@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 LOOKED_UP = frozenset({"keystewardOperations", "keystewardAudit"})
-FENCED = frozenset({"keystewardRecords", "keystewardOperations"})
+FENCED = frozenset({"keystewardRecords", "keystewardOperations", "keystewardApprovals", "keystewardOutbox"})
 """Tables whose rows several runs write one after the other."""
 
 type Snapshot = Mapping[str, ProjectState]
@@ -49,6 +49,16 @@ class Written:
     """How the world stood, for the tables where that matters."""
 
 
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A row that was taken away."""
+
+    loop_at: float
+    table: str
+    partition: str
+    key: str
+
+
 class JournalledTables(ModelTables):
     """The model, and its journal."""
 
@@ -57,6 +67,7 @@ class JournalledTables(ModelTables):
         self.look_up: Callable[[], Snapshot] = dict
         self._loop_time = loop_time
         self.journal: list[Written] = []
+        self.deleted: list[Deleted] = []
         self._last: dict[tuple[str, str, str], Written] = {}
         self._etags: dict[tuple[str, str, str], str] = {}
 
@@ -70,6 +81,10 @@ class JournalledTables(ModelTables):
         for row in page.rows:
             self._note_read(table, row)
         return page
+
+    def _drop(self, table: str, partition: str, key: str) -> None:
+        super()._drop(table, partition, key)
+        self.deleted.append(Deleted(self._loop_time(), table, partition, key))
 
     def _note_read(self, table: str, row: Row | None) -> None:
         run = current_run.get()

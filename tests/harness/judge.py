@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.harness.invariants import exclusion, manners, outcome, pushes, trail
+from tests.harness.invariants import creation, exclusion, guard_rails, manners, outcome, pushes, trail, voice, watch
 from tests.harness.player import play
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tests.harness.history import History
     from tests.harness.player import Played
-    from tests.harness.steps import History
 
     type Invariant = Callable[[Played], Iterable[str]]
 
@@ -20,8 +20,15 @@ INVARIANTS: Sequence[Invariant] = (
     pushes.pushes_only_what_it_saw_usable,
     pushes.pushes_on_fresh_ground,
     pushes.pushes_change_nothing_else,
-    pushes.pushes_only_where_allowed,
     pushes.does_not_storm_refusals,
+    guard_rails.pushes_only_where_allowed,
+    guard_rails.pushes_only_inside_windows,
+    guard_rails.nothing_is_sent_under_a_hold,
+    guard_rails.nothing_changes_under_dry_run,
+    guard_rails.gives_way_at_the_limit,
+    creation.makes_one_version_a_day,
+    creation.makes_versions_only_by_policy,
+    creation.versions_are_intended_first,
     exclusion.pushes_only_under_its_lease,
     exclusion.requests_end_within_the_lease,
     exclusion.one_run_at_a_time,
@@ -33,6 +40,13 @@ INVARIANTS: Sequence[Invariant] = (
     outcome.no_operation_is_left_open,
     outcome.successes_are_true,
     outcome.every_hint_was_looked_at,
+    voice.everybody_is_told,
+    voice.deliveries_are_true,
+    voice.webhooks_are_signed,
+    voice.rotations_are_told_once,
+    voice.the_limit_is_told_once,
+    watch.watching_costs_one_request_a_key,
+    watch.a_lost_event_is_repaired_by_the_watch,
     trail.pushes_are_intended_first,
     trail.intents_are_closed,
     trail.done_is_true,

@@ -11,27 +11,32 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from keysteward.errors import RequestError
+from keysteward.logs import quiet_libraries
 from simulator.clock import SimulatedClock
 from simulator.cloud import Cloud
+from simulator.wire import APP
+from tests.harness.evidence import projects_recorded
+from tests.harness.hands import Hands
 from tests.harness.host import Bell, Host
-from tests.harness.instances import Instances, settings_for
+from tests.harness.instances import Instances, settings_of
 from tests.harness.journal import JournalledQueue, JournalledTables
-from tests.harness.processes import Gates, Process, Strike
+from tests.harness.processes import Gates, Process
 from tests.harness.simulated_loop import SimulatedLoop, StuckError, run_simulated
 from tests.harness.wire import Wire
 from tests.harness.world import World, a_world
 
 if TYPE_CHECKING:
-    from simulator.faults import Fault
-    from tests.harness.steps import History
+    from simulator.recording import Exchange
+    from simulator.wire import Request, Response
+    from tests.harness.history import History
 
 QUIET_STEP_SECONDS = 100.0
 QUIET_SECONDS = 7200.0
-TWO_TIMERS_SECONDS = 1900.0
+AFTER_TIMERS_SECONDS = 100.0
 WITHOUT_TIMERS_SECONDS = 1800.0
 """How long a history without timers waits before they come back: what hints alone bring about is looked at first."""
 
@@ -64,34 +69,36 @@ class Played:
     logs: list[str] = field(default_factory=list)
     identifiers: dict[str, list[tuple[float, str | None]]] = field(default_factory=dict)
     """What Atlas held from when on, by project."""
+    newest_known: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """Just before the timers of a history without them came back. See ``Player._newest_known``."""
     quiet_at: float = 0.0
     timers_back_at: float = 0.0
     ended_at: float = 0.0
     turns: int = 0
 
 
-class Player:
-    """The hands of a history's steps. Every public method is a step."""
+class Player(Hands):
+    """Plays the steps of one history, and sees to the quiet after them."""
 
     def __init__(self, history: History, loop: SimulatedLoop, clock: SimulatedClock) -> None:
         cloud = Cloud(clock, history.seed)
-        world = a_world(cloud, history.projects)
+        world = a_world(cloud, history)
         gates = Gates(Random(f"{history.seed}:gates"), loop.time)
         bell = Bell()
         tables = JournalledTables(clock.now, loop.time, gates, history.seed)
         queue = JournalledQueue(clock.now, loop.time, gates, bell.ring)
         wire = Wire(cloud, gates, Random(f"{history.seed}:wire"), loop.time)
-        settings = settings_for(world.project_ids, history.mode, dry_run=history.dry_run)
+        settings = settings_of(history, world.project_ids)
         random = Random(f"{history.seed}:instances")
         instances = Instances(settings, cloud, (tables, queue), wire, gates, random, loop.time)
         host = Host(cloud, queue, bell, instances, Random(f"{history.seed}:host"), loop.time)
-        host.timers_run = history.timers
+        host.timers_run, host.timer_seconds, host.watches = history.timers, history.timer_seconds, history.watches
         gates.on_kill = self._killed
         tables.look_up = world.snapshot
         self._loop = loop
-        self._random = Random(f"{history.seed}:player")
         self.played = Played(history, world, tables, queue, wire, gates, host, instances, clock.now())
         wire.on_done = self._note_identifiers
+        cloud.observers.append(self._note_others)
 
     async def play(self) -> None:
         """Play every step, then run until quiet."""
@@ -116,125 +123,36 @@ class Player:
         played = self.played
         played.gates.calm()
         played.world.cloud.faults.clear()
+        played.world.cloud.sinks.clear_orders()
+        played.world.stop_tools()
         played.instances.credential.fails = 0
         played.quiet_at = self._loop.time()
         self._say("= quiet from here")
         if not played.history.timers:
             await asyncio.sleep(WITHOUT_TIMERS_SECONDS)
+            played.newest_known = self._newest_known()
             played.host.timers_run = True
         played.timers_back_at = self._loop.time()
         await self._wait_until_quiet()
         played.ended_at = self._loop.time()
 
     async def _wait_until_quiet(self) -> None:
-        """Let two timers pass, and then whatever still has a message under way."""
+        """Let two timers pass, and then whatever still has a message under way, but for what is hours away."""
         played, until = self.played, self._loop.time() + QUIET_SECONDS
-        await asyncio.sleep(TWO_TIMERS_SECONDS)
-        while self._loop.time() < until and (len(played.queue) or played.host.busy):  # noqa: ASYNC110 - time jumps
+        await asyncio.sleep(2 * played.history.timer_seconds + AFTER_TIMERS_SECONDS)
+        while self._loop.time() < until and self._is_something_due(until):  # noqa: ASYNC110 - time jumps
             await asyncio.sleep(QUIET_STEP_SECONDS)
 
-    # Steps: the world.
+    def _is_something_due(self, until: float) -> bool:
+        due = self.played.queue.next_visible_at()
+        left = timedelta(seconds=until - self._loop.time())
+        return self.played.host.busy or (due is not None and due - self.played.world.now < left)
 
-    def new_version(self, kind: str) -> str:
-        return self.played.world.new_version(kind)
-
-    def versions_at_once(self, count: int) -> str:
-        return "; ".join(self.played.world.new_version("good") for _ in range(count))
-
-    def set_enabled(self, which: int, enabled: bool) -> str:
-        return self.played.world.set_enabled(which, enabled=enabled)
-
-    def push_by_hand(self, project: int, which: int) -> str:
-        return self.played.world.push_by_hand(project, which)
-
-    def pin_nothing(self, project: int) -> str:
-        return self.played.world.pin_nothing(project)
-
-    def pause(self, project: int, which: int) -> str:
-        return self.played.world.pause(project, which)
-
-    def resume(self, project: int, which: int) -> str:
-        return self.played.world.resume(project, which)
-
-    def add_cluster(self, project: int) -> str:
-        return self.played.world.add_cluster(project)
-
-    def remove_cluster(self, project: int, which: int) -> str:
-        return self.played.world.remove_cluster(project, which)
-
-    def switch_encryption(self, project: int) -> str:
-        return self.played.world.switch_encryption(project)
-
-    def set_posture(self, posture: str) -> str:
-        return self.played.world.set_posture(posture)
-
-    def order_fault(self, fault: Fault) -> str:
-        return self.played.world.order_fault(fault)
-
-    # Steps: events, messages, tokens, instances.
-
-    def lose_events(self, count: int) -> str:
-        self.played.world.cloud.event_grid.lose_next(count)
-        return f"the next {count} events are lost"
-
-    def double_events(self, count: int) -> str:
-        self.played.world.cloud.event_grid.duplicate_next(count)
-        return f"the next {count} events come twice"
-
-    def delay_events(self, count: int, seconds: float) -> str:
-        self.played.world.cloud.event_grid.delay_next(count, seconds)
-        return f"the next {count} events come {seconds:g} s late"
-
-    def double_messages(self) -> str:
-        messages = self.played.queue.messages()
-        for message in messages:
-            self.played.queue.duplicate(message.id)
-        return f"{len(messages)} messages are doubled"
-
-    def end_tokens(self) -> str:
-        self.played.world.cloud.atlas.tokens.drop_all()
-        return "every Atlas token is ended"
-
-    def fail_identity(self, times: int) -> str:
-        self.played.instances.credential.fails = times
-        return f"the identity endpoint fails {times} times"
-
-    def strike(self, strike: Strike) -> str:
-        self.played.gates.arm(strike)
-        return f"armed: {strike.kind} at {strike.where} after {strike.skip} others, {strike.seconds:g} s"
-
-    # Steps: operators and the timer.
-
-    def rotate(self, project: int, which: int | None) -> str:
-        world = self.played.world
-        project_id = world.project(project).id
-        identifiers = world.identifiers()
-        wanted = identifiers[which % len(identifiers)] if which is not None else None
-        self.played.orders.append((self._loop.time(), project_id, wanted))
-        reason = "an operator wants it"
-        self._ask(
-            "rotate", lambda process: process.app.api.rotate(project_id, wanted, reason, "key:01234567", dry_run=False)
-        )
-        return f"an operator asks for a rotation of {project_id[-2:]} to {wanted[-6:] if wanted else 'the newest'}"
-
-    def reconcile(self, project: int) -> str:
-        project_id = self.played.world.project(project).id
-        self._ask("reconcile", lambda process: process.app.api.reconcile(project_id, "key:01234567", dry_run=False))
-        return f"an operator asks for a reconcile of {project_id[-2:]}"
-
-    def fan_out(self) -> str:
-        self.played.host.call("timer", "reconcile_projects", lambda process: process.app.fleet.fan_out("timer"))
-        return "the timer fires"
-
-    def _ask(self, text: str, call: Any) -> None:
-        async def ask(process: Process) -> str:
-            try:
-                answer = await call(process)
-            except RequestError as error:
-                return f"refused: {error.code}"
-            return "dry run" if isinstance(answer, dict) else f"ordered {answer.operation_id}"
-
-        self.played.host.call("operator", text, ask)
+    def _newest_known(self) -> dict[str, tuple[str | None, str]]:
+        """By project: the newest version of its key as the app knows it, and as it is."""
+        newest = self.played.world.key.newest.version
+        known = {row["projectId"]: row.get("newestVersion") for row in projects_recorded(self.played)}
+        return {project_id: (known.get(project_id), newest) for project_id in self.played.world.project_ids}
 
     # What is noted on the way.
 
@@ -242,8 +160,13 @@ class Player:
         self._say(f"! {process} is killed")
         self.played.host.start_again(process)
 
-    def _note_identifiers(self) -> None:
-        now = self._loop.time()
+    def _note_others(self, request: Request, _: Response, exchange: Exchange) -> None:
+        """Another tool's change is noted at its own time, which may be long before it is found."""
+        if request.sender != APP and exchange.changes:
+            self._note_identifiers((exchange.at - self.played.began).total_seconds())
+
+    def _note_identifiers(self, at: float | None = None) -> None:
+        now = self._loop.time() if at is None else at
         for project_id in self.played.world.project_ids:
             held = self.played.world.cloud.atlas.projects[project_id].key_identifier
             seen = self.played.identifiers.setdefault(project_id, [])
@@ -271,6 +194,7 @@ _PLAIN_FIELDS = frozenset(vars(logging.makeLogRecord({})))
 
 @contextmanager
 def _captured_logs(*, everything: bool) -> Iterator[list[str]]:
+    quiet_libraries()
     logger = logging.getLogger("" if everything else "keysteward")
     capture, level = _Capture(), logger.level
     logger.addHandler(capture)
@@ -284,7 +208,7 @@ def _captured_logs(*, everything: bool) -> Iterator[list[str]]:
 
 def play(history: History) -> Played:
     """Play *history* from its start to its quiet end. The same history gives the same evidence."""
-    clock = SimulatedClock()
+    clock = SimulatedClock(history.start)
     players: list[Player] = []
     errors: list[str] = []
 

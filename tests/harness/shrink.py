@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tests.harness.history import plainer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.harness.steps import History
+    from tests.harness.history import History
 
 MOST_TRIES = 150
 
@@ -44,11 +46,4 @@ def _simpler(history: History) -> Iterator[History]:
         for start in range(0, count, size):
             yield replace(history, steps=[*history.steps[:start], *history.steps[start + size :]])
         size //= 2
-    plainer = (
-        replace(history, projects=1),
-        replace(history, instances=1),
-        replace(history, background_faults=0.0),
-        replace(history, timers=True),
-        replace(history, logs_everything=False),
-    )
-    yield from (candidate for candidate in plainer if candidate != history)
+    yield from plainer(history)

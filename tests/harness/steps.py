@@ -7,50 +7,22 @@ that is what makes a failing history short.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from simulator.faults import Fault, FaultKind
+from simulator.sinks import WEBHOOK_HOST
+from simulator.tools import ToolKind
+from tests.harness.history import History, Step
 from tests.harness.processes import Strike, StrikeKind
+from tests.harness.setups import draw_setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MOST_STEPS = 30
 _WAITS = (0.0, 0.0, 0.4, 1.5, 3.0, 6.0, 12.0, 20.0, 45.0, 90.0, 180.0, 400.0, 900.0, 1500.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """``what`` names a method of the player, ``args`` its arguments."""
-
-    wait: float
-    what: str
-    args: tuple[Any, ...] = ()
-
-    def __str__(self) -> str:
-        return f"after {self.wait:g} s: {self.what}{self.args}"
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """A seed for everything that is drawn while it is played, how the world is set up, and the steps."""
-
-    seed: int
-    steps: Sequence[Step]
-    projects: int = 1
-    instances: int = 2
-    mode: str = "auto"
-    dry_run: bool = False
-    timers: bool = True
-    background_faults: float = 0.0
-    logs_everything: bool = False
-
-    def __str__(self) -> str:
-        rows = [f"seed {self.seed}: {self.projects} project(s), {self.instances} instance(s), mode {self.mode}"]
-        rows[0] += f", dry run {self.dry_run}, timers {self.timers}, background faults {self.background_faults}"
-        return "\n".join(rows + [f"  {number:2} {step}" for number, step in enumerate(self.steps)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +46,20 @@ def _versions_at_once(random: Random) -> tuple[str, tuple[Any, ...]]:
 
 
 _ATLAS = "cloud.mongodb.com"
-_VAULT = "*.vault.azure.net"
+_VAULT = "*.vault.*"
+_HOSTS = (_ATLAS,) * 6 + (_VAULT,) * 3 + ("management.*",)
+_SINKS = (WEBHOOK_HOST, "*.eventgrid.*")
 _REFUSALS = ("AZURE_KEY_VAULT_KEY_NOT_FOUND", "INVALID_AZURE_API_REQUEST", "AZURE_KEY_VAULT_KEY_NOT_ENABLED")
 
 
 def _fault(random: Random) -> tuple[str, tuple[Any, ...]]:
     times = random.choice((1, 1, 2, 5))
     nth = random.choice((1, 1, 2, 4))
-    where: dict[str, Any] = {"nth": nth, "times": times, "host": random.choice((_ATLAS, _ATLAS, _VAULT))}
+    where: dict[str, Any] = {
+        "nth": nth,
+        "times": times,
+        "host": random.choice(_HOSTS),
+    }
     push: dict[str, Any] = {"times": times, "host": _ATLAS, "method": "PATCH"}
     return "order_fault", (
         random.choice(
@@ -141,18 +119,73 @@ def _strike(random: Random) -> tuple[str, tuple[Any, ...]]:
     return "strike", (Strike(kind, where, skip),)
 
 
+def _set_posture(random: Random) -> tuple[str, tuple[Any, ...]]:
+    return "set_posture", (random.choice(("open",) * 5 + ("firewall", "firewall", "connection", "rbac")),)
+
+
+def _put_back(random: Random) -> tuple[str, tuple[Any, ...]]:
+    kind = random.choice((ToolKind.TERRAFORM, ToolKind.KUBERNETES_OPERATOR))
+    return "put_back", (_number(random), random.choice((0, 0, _number(random))), str(kind))
+
+
+def _let_tool_stand(random: Random) -> tuple[str, tuple[Any, ...]]:
+    lasts = random.choice((300.0, 1200.0, 4000.0))
+    return "let_tool_stand", (_number(random), random.choice((0, _number(random))), random.choice((40.0, 300.0)), lasts)
+
+
+_HOLDS_LAST = (None, 20.0, 90.0, 600.0, 3000.0)
+
+
+def _hold_project(random: Random) -> tuple[str, tuple[Any, ...]]:
+    jobs = random.choice((("rotation", "revocation"), ("rotation",), ("rotation",), ("revocation",)))
+    return "hold_project", (_number(random), jobs, random.choice(_HOLDS_LAST))
+
+
+def _answer_targets(random: Random) -> tuple[str, tuple[Any, ...]]:
+    answer = random.choice(((500, None, 0.0), (503, "40", 0.0), (429, "300", 0.0), (400, None, 0.0), (200, None, 12.0)))
+    return "answer_targets", (random.choice((1, 2, 5)), *answer)
+
+
+def _fault_of_target(random: Random) -> tuple[str, tuple[Any, ...]]:
+    kind = random.choice((FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER, FaultKind.DROP_AFTER))
+    return "order_fault", (Fault(kind, host=random.choice(_SINKS), times=random.choice((1, 3))),)
+
+
+def _fault_of_creation(random: Random) -> tuple[str, tuple[Any, ...]]:
+    where: dict[str, Any] = {"host": _VAULT, "method": "POST", "times": random.choice((1, 1, 3))}
+    return "order_fault", (
+        random.choice(
+            (
+                Fault(FaultKind.DROP_AFTER, **where),
+                Fault(FaultKind.DROP_BEFORE, **where),
+                Fault(FaultKind.TRUNCATE, **where),
+                Fault(FaultKind.DELAY, latency_seconds=random.choice((20.0, 70.0)), **where),
+                Fault(status=403, code="Forbidden", **where),
+                Fault(status=429, code="Throttled", retry_after=30, **where),
+            )
+        ),
+    )
+
+
 _KINDS = (
     _Kind(14, _new_version),
     _Kind(2, _versions_at_once),
     _Kind(5, lambda r: ("set_enabled", (_number(r), r.random() < 0.6))),
-    _Kind(5, lambda r: ("push_by_hand", (_number(r), _number(r)))),
+    _Kind(4, lambda r: ("push_by_hand", (_number(r), _number(r)))),
     _Kind(1, lambda r: ("pin_nothing", (_number(r),))),
     _Kind(3, lambda r: ("pause", (_number(r), _number(r)))),
     _Kind(3, lambda r: ("resume", (_number(r), _number(r)))),
     _Kind(1, lambda r: ("add_cluster", (_number(r),))),
     _Kind(1, lambda r: ("remove_cluster", (_number(r), _number(r)))),
     _Kind(1, lambda r: ("switch_encryption", (_number(r),))),
-    _Kind(2, lambda r: ("set_posture", (r.choice(("open", "open", "open", "firewall", "rbac")),))),
+    _Kind(3, _set_posture),
+    _Kind(1, lambda r: ("set_manager", (r.random() < 0.7,))),
+    _Kind(4, _put_back),
+    _Kind(1, _let_tool_stand),
+    _Kind(1, lambda r: ("stop_tool", (_number(r),))),
+    _Kind(3, _hold_project),
+    _Kind(3, lambda r: ("lift_project", (_number(r),))),
+    _Kind(1, lambda r: ("approve", (_number(r), _number(r)))),
     _Kind(10, _fault),
     _Kind(24, _strike),
     _Kind(2, lambda r: ("lose_events", (r.randint(1, 2),))),
@@ -168,23 +201,44 @@ _KINDS = (
 )
 
 
+_APPROVING = (_Kind(16, lambda r: ("approve", (_number(r), _number(r)))),)
+_TELLING = (_Kind(5, _answer_targets), _Kind(3, _fault_of_target))
+_CREATING = (
+    _Kind(8, _fault_of_creation),
+    _Kind(5, lambda r: ("hold_vault", (r.choice(_HOLDS_LAST),))),
+    _Kind(4, lambda _: ("lift_vault", ())),
+    _Kind(5, lambda _: ("fan_out_daily", ())),
+    _Kind(12, lambda r: ("strike", (Strike(StrikeKind.KILL, "after POST rotate", r.choice((0, 0, 1))),))),
+)
+_DISCOVERING = (
+    _Kind(8, lambda r: ("set_visible", (1, r.random() < 0.7))),
+    _Kind(3, lambda _: ("fan_out_daily", ())),
+)
+_LONG_WAITS = (*_WAITS, 6 * 3600.0, 25 * 3600.0)
+
+
+def _kinds_for(history: History) -> Sequence[_Kind]:
+    """What may happen in a history of this set-up."""
+    kinds = list(_KINDS)
+    kinds += _APPROVING if history.mode == "approve" else ()
+    kinds += _TELLING if history.targets else ()
+    kinds += _DISCOVERING if history.discovers else ()
+    if history.creates is not None:
+        # A version that somebody else makes keeps the app from making one for a day.
+        kinds = [kind for kind in kinds if kind.draw not in {_new_version, _versions_at_once}]
+        kinds += [_Kind(3, _new_version), *_CREATING]
+    return kinds
+
+
 def draw_history(seed: int) -> History:
     """Draw a history. The same seed gives the same one, on every machine."""
     random = Random(f"history {seed}")
-    weights = [kind.weight for kind in _KINDS]
+    history = draw_setup(seed, random)
+    kinds = _kinds_for(history)
+    weights = [kind.weight for kind in kinds]
     steps = []
     for _ in range(random.randint(3, MOST_STEPS)):
-        kind = random.choices(_KINDS, weights)[0]
+        kind = random.choices(kinds, weights)[0]
         what, args = kind.draw(random)
-        steps.append(Step(random.choice(kind.waits), what, args))
-    return History(
-        seed,
-        steps,
-        projects=random.choice((1, 1, 1, 2)),
-        instances=random.choice((1, 2, 2, 3)),
-        mode=random.choice(("auto",) * 10 + ("off", "approve")),
-        dry_run=random.random() < 0.06,
-        timers=random.random() < 0.7,
-        background_faults=random.choice((0.0, 0.0, 0.05)),
-        logs_everything=random.random() < 0.03,
-    )
+        steps.append(Step(random.choice(_LONG_WAITS if history.is_long else kind.waits), what, args))
+    return replace(history, steps=steps)

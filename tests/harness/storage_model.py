@@ -124,7 +124,7 @@ class ModelTables:
         if etag != ANY_VERSION and (stored is None or etag != stored.etag):
             raise RowChangedError(f"The row of table {table} has another version, or is gone.")
         if stored is not None:
-            self._tables[table][partition].drop(key)
+            self._drop(table, partition, key)
         await self._gate(f"after delete {table}")
 
     async def query(
@@ -161,6 +161,9 @@ class ModelTables:
     def _stored(self, table: str, partition: str, key: str) -> _Stored | None:
         found = self._tables.get(table, {}).get(partition)
         return None if found is None else found.rows.get(key)
+
+    def _drop(self, table: str, partition: str, key: str) -> None:
+        self._tables[table][partition].drop(key)
 
     def _put(self, table: str, partition: str, key: str, values: dict[str, Value]) -> str:
         etag = f'W/"{next(self._versions)}"'

@@ -12,8 +12,8 @@ from tests.harness.timeline import timeline
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.harness.history import History
     from tests.harness.judge import Invariant
-    from tests.harness.steps import History
 
 
 def assert_holds(history: History, invariants: Sequence[Invariant] = INVARIANTS, *, shrinks: bool = True) -> None:

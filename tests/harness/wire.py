@@ -17,11 +17,11 @@ from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, ServiceResponseError
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
-from azure.core.rest._http_response_impl_async import AsyncHttpResponseImpl
-from azure.core.utils import CaseInsensitiveDict
 
 from simulator.faults import FaultKind
+from simulator.recording import TOKEN_ROUTES
 from simulator.wire import ConnectionDropped, Request, Response
+from tests.azure_answers import azure_response
 from tests.harness.processes import Run, current_run
 
 if TYPE_CHECKING:
@@ -66,6 +66,21 @@ class Sent:
     @property
     def is_push(self) -> bool:
         return self.request.method == "PATCH"
+
+    @property
+    def asks_for_version(self) -> bool:
+        """Whether it asks a vault for a new version of a key."""
+        return self.request.method == "POST" and self.request.path.endswith("/rotate")
+
+    @property
+    def asks_for_token(self) -> bool:
+        """Whether it only asks Atlas for an access token."""
+        return self.request.path in TOKEN_ROUTES
+
+    @property
+    def changed(self) -> bool:
+        """Whether it changed the world, also where the app was not told so."""
+        return self.exchange is not None and self.exchange.changes
 
     @property
     def reads_encryption(self) -> bool:
@@ -133,6 +148,8 @@ class Wire:
         return response
 
     def _answer(self, sent: Sent) -> tuple[Response | None, float]:
+        # What fell due before this request, a tool's change above all, comes before what it finds.
+        self._cloud.catch_up()
         project = self._cloud.atlas.projects.get(sent.project_id or "")
         sent.identifier = project.key_identifier if project is not None else None
         sent.done_at = self._time()
@@ -173,13 +190,6 @@ class AtlasTransport(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body, request=request)
 
 
-class _Ended:
-    """What the SDK closes when it is done with an answer."""
-
-    async def close(self) -> None:
-        return
-
-
 class VaultTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
     """Carries azure-core's requests."""
 
@@ -194,12 +204,13 @@ class VaultTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
             url.path,
             parse_qs(url.query, keep_blank_values=True),
             {name.lower(): value for name, value in request.headers.items()},
+            _content_of(request),
         )
         try:
             answer = await self._wire.call(asked)
         except ConnectionDropped as dropped:
             raise ServiceResponseError(str(dropped)) from None
-        return _azure_response(request, answer)
+        return azure_response(request, answer.status, answer.headers, answer.body)
 
     async def open(self) -> None:
         return
@@ -211,20 +222,10 @@ class VaultTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
         return
 
 
-def _azure_response(request: HttpRequest, answer: Response) -> AsyncHttpResponse:
-    response = AsyncHttpResponseImpl(
-        request=request,
-        internal_response=_Ended(),
-        status_code=answer.status,
-        reason="",
-        content_type=answer.headers.get("content-type", ""),
-        headers=CaseInsensitiveDict(answer.headers),
-        stream_download_generator=None,
-        block_size=4096,
-    )
-    response._content = answer.body
-    response._is_stream_consumed = True
-    return response
+def _content_of(request: Any) -> bytes:
+    """The body of a request of either of azure-core's kinds, which have ``body`` in common."""
+    content = request.body or b""
+    return content.encode() if isinstance(content, str) else bytes(content)
 
 
 class Credential:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from simulator.faults import Fault, FaultKind
+from tests.harness.history import History, Step
 from tests.harness.processes import Strike, StrikeKind
-from tests.harness.steps import History, Step
 from tests.harness.verdict import assert_holds
 
 ATLAS = "cloud.mongodb.com"

@@ -30,10 +30,11 @@ from keysteward.store.ports import ANY_VERSION
 from keysteward.store.state import State
 from simulator.faults import Fault
 from tests.harness import player
+from tests.harness.history import History, Step
 from tests.harness.judge import INVARIANTS, judge
 from tests.harness.player import play
 from tests.harness.processes import Strike, StrikeKind
-from tests.harness.steps import History, Step, draw_history
+from tests.harness.steps import draw_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

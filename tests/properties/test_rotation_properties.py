@@ -9,13 +9,16 @@ from typing import Any
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from keysteward.decide.reversals import Reversals
 from keysteward.decide.rotation import Attempt, RotateRequest, RotationInput, decide_rotation, what_it_lacks
-from keysteward.facts import KeyVersions, ProjectFacts, Unknown
-from keysteward.policy import RotationPolicy
+from keysteward.facts import Approval, Job, KeyVersions, ProjectFacts, Unknown
+from keysteward.policy import Policy, RotationPolicy, parse_policy
+from keysteward.policy.windows import Window
 from keysteward.vocabulary import KeyIdentifier, KeyVersion
-from tests.builders import KEY, NOW, OPERATIONS, V1, V2, V3, V4, a_version, encryption, facts
+from tests.builders import KEY, NOW, OPERATIONS, V1, V2, V3, V4, a_hold, a_version, encryption, facts
 
 NAMES = (V1, V2, V3, V4)
+LATER = NOW + timedelta(days=1)
 ages = st.sampled_from([0.001, 0.5, 1, 1, 30, 100])
 expiries = st.sampled_from([None, NOW - timedelta(days=1), NOW + timedelta(hours=71), NOW + timedelta(days=400)])
 begins = st.sampled_from([None, NOW - timedelta(days=1), NOW + timedelta(days=1)])
@@ -68,8 +71,35 @@ all_facts = st.builds(
     st.one_of(encryptions, encryptions, unknowns),
     st.one_of(key_versions(), key_versions(), unknowns),
 )
-policies = st.builds(RotationPolicy, mode=st.sampled_from(["auto", "auto", "approve", "off"]))
-inputs = st.builds(RotationInput, all_facts, policies, st.just(NOW), requests, attempts)
+NEVER_NOW = '{"cron": "0 2 * * SAT", "minutes": 60, "timeZone": "Europe/Berlin"}'
+ALWAYS = '{"cron": "0 * * * *", "minutes": 60, "timeZone": "Europe/Berlin"}'
+
+
+def _windows(text: str) -> tuple[Window, ...]:
+    policy = parse_policy(f'{{"defaults":{{"rotation":{{"windows":[{text}]}}}}}}')
+    assert isinstance(policy, Policy)
+    return policy.project("64b0c1d2e3f405162738495a").rotation.windows
+
+
+policies = st.builds(
+    RotationPolicy,
+    mode=st.sampled_from(["auto", "auto", "approve", "off"]),
+    windows=st.sampled_from([(), (), _windows(ALWAYS), _windows(NEVER_NOW)]),
+    max_reversals=st.integers(1, 3),
+)
+holds = st.one_of(
+    st.none(),
+    st.none(),
+    st.builds(lambda job, until: a_hold(job, until=until), st.sampled_from(Job), st.sampled_from([None, NOW, LATER])),
+)
+approvals = st.lists(st.builds(Approval, st.sampled_from(NAMES), st.booleans()), max_size=3)
+reversals = st.builds(
+    Reversals,
+    st.sampled_from([None, *(KEY.with_version(n) for n in NAMES)]),
+    st.booleans(),
+    st.lists(st.sampled_from([NOW - timedelta(hours=h) for h in (30, 20, 1)]), max_size=3).map(tuple),
+)
+inputs = st.builds(RotationInput, all_facts, policies, st.just(NOW), requests, attempts, holds, approvals, reversals)
 
 
 def _created(found: ProjectFacts, identifier: KeyIdentifier) -> Any:
@@ -150,3 +180,37 @@ def test_clusters_and_addresses_do_not_decide_a_rotation(case: RotationInput) ->
     gone = Unknown("HTTP_503", "503")
     other = replace(case, facts=replace(case.facts, clusters=gone, addresses=gone))
     assert decide_rotation(case).plan == decide_rotation(other).plan
+
+
+@for_all(inputs)
+def test_nothing_is_pushed_under_an_operators_hold_whoever_asks(case: RotationInput) -> None:
+    if case.hold is not None and case.hold.stops(Job.ROTATION, case.now):
+        assert not decide_rotation(case).plan.actions
+
+
+@for_all(inputs)
+def test_without_an_operator_only_what_mode_window_approval_and_reversals_allow_is_pushed(case: RotationInput) -> None:
+    decision = decide_rotation(case)
+    if not decision.plan.actions or case.request is not None:
+        return
+    assert decision.target is not None
+    assert case.policy.mode != "off"
+    assert len(case.reversals.within_a_day(case.now)) < case.policy.max_reversals
+    assert case.policy.windows != _windows(NEVER_NOW)
+    if case.policy.mode == "approve":
+        repaired = case.reversals.rotated_to.version if case.reversals.rotated_to is not None else None
+        standing = {a.version for a in case.approvals if not a.used or a.version == repaired}
+        assert decision.target.version in standing
+
+
+@for_all(inputs)
+def test_an_operators_hold_never_adds_an_action(case: RotationInput) -> None:
+    without, under = decide_rotation(replace(case, hold=None)), decide_rotation(replace(case, hold=a_hold()))
+    assert not under.plan.actions
+    assert bool(under.plan.held) >= bool(without.plan.actions)
+
+
+@for_all(inputs)
+def test_the_next_look_is_ahead(case: RotationInput) -> None:
+    at = decide_rotation(case).look_again_at
+    assert at is None or at > case.now

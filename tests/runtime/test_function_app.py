@@ -24,6 +24,12 @@ ROUTES = {
     "get_project": ("GET", "projects/{projectId}", "FUNCTION"),
     "rotate_project": ("POST", "projects/{projectId}/rotate", "FUNCTION"),
     "reconcile_project": ("POST", "projects/{projectId}/reconcile", "FUNCTION"),
+    "approve_rotation": ("POST", "projects/{projectId}/approvals", "FUNCTION"),
+    "hold_project": ("PUT", "projects/{projectId}/hold", "FUNCTION"),
+    "release_project": ("DELETE", "projects/{projectId}/hold", "FUNCTION"),
+    "hold_vault": ("PUT", "vaults/{vaultName}/hold", "FUNCTION"),
+    "release_vault": ("DELETE", "vaults/{vaultName}/hold", "FUNCTION"),
+    "read_openapi": ("GET", "openapi.json", "FUNCTION"),
     "get_operation": ("GET", "operations/{operationId}", "FUNCTION"),
     "read_audit": ("GET", "audit", "FUNCTION"),
 }
@@ -32,7 +38,16 @@ OTHERS = {
     "work": "queueTrigger",
     "poisoned_work": "queueTrigger",
     "reconcile_projects": "timerTrigger",
+    "watch_keys": "timerTrigger",
+    "daily_report": "timerTrigger",
 }
+TIMERS = {
+    "reconcile_projects": ("RECONCILE_SCHEDULE", "0 */15 * * * *", True),
+    # A run that was missed is made up for by the next one, a minute later.
+    "watch_keys": ("WATCH_SCHEDULE", "15 * * * * *", False),
+    "daily_report": ("DAILY_SCHEDULE", "0 0 6 * * *", True),
+}
+"""By function: the setting of its schedule, the default, and whether the host makes up for a run that was missed."""
 SDKS = ("aiohttp", "azure.core", "azure.data", "azure.identity", "azure.keyvault", "azure.storage", "httpx", "tzdata")
 
 
@@ -88,16 +103,21 @@ def test_the_queues_are_those_of_the_contract_in_the_app_s_own_storage(app: dict
     assert connections == ["AzureWebJobsStorage"] * 3
 
 
-def test_the_timer_has_its_default_schedule_and_does_not_run_at_start(app: dict[str, Any]) -> None:
-    found = trigger(app, "reconcile_projects")
-    assert found["schedule"] == "0 */15 * * * *"
+@pytest.mark.parametrize("name", TIMERS)
+def test_a_timer_has_its_default_schedule_and_does_not_run_at_start(app: dict[str, Any], name: str) -> None:
+    found, (_, schedule, monitored) = trigger(app, name), TIMERS[name]
+    assert found["schedule"] == schedule
     # At start it would run with every instance that is added.
     assert found["runOnStartup"] is False
-    assert found["useMonitor"] is True
+    assert found["useMonitor"] is monitored
 
 
-def test_the_timer_takes_its_schedule_from_the_setting() -> None:
-    assert trigger(probed(RECONCILE_SCHEDULE="0 0 * * * *"), "reconcile_projects")["schedule"] == "0 0 * * * *"
+def test_each_timer_takes_its_schedule_from_its_own_setting() -> None:
+    ours = {setting: f"0 0 {hour} * * *" for hour, (setting, _, _) in enumerate(TIMERS.values())}
+    seen = probed(**ours)
+    assert {name: trigger(seen, name)["schedule"] for name in TIMERS} == {
+        name: ours[setting] for name, (setting, _, _) in TIMERS.items()
+    }
 
 
 def test_indexing_loads_no_sdk(app: dict[str, Any]) -> None:
@@ -116,9 +136,9 @@ def test_an_event_runs_and_queues_a_hint_without_settings(app: dict[str, Any]) -
     assert decode(body) == VaultHint("kv-payments", "atlas-cmk", "KeyNewVersionCreated")
 
 
-def test_the_timer_and_the_poison_queue_run_and_end_well_without_settings(app: dict[str, Any]) -> None:
-    assert app["seen"]["reconcile_projects"] == {"outputs": {}}
-    assert app["seen"]["poisoned_work"] == {"outputs": {}}
+@pytest.mark.parametrize("name", [*TIMERS, "poisoned_work"])
+def test_a_timer_and_the_poison_queue_run_and_end_well_without_settings(app: dict[str, Any], name: str) -> None:
+    assert app["seen"][name] == {"outputs": {}}
 
 
 def test_a_message_fails_without_settings_so_that_it_stays_in_the_queue(app: dict[str, Any]) -> None:

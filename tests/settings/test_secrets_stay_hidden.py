@@ -76,7 +76,8 @@ def test_good_settings_show_none_of_their_secrets() -> None:
     )
     assert PLANT not in f"{parsed!r}{parsed}"
     assert STORAGE_KEY not in f"{parsed!r}{parsed}"
-    assert parsed.service_account.client_secret.reveal() == PLANT
+    assert isinstance(parsed.atlas_credential, ServiceAccount)
+    assert parsed.atlas_credential.client_secret.reveal() == PLANT
 
 
 AROUND = st.text(max_size=12) | st.sampled_from(

@@ -14,6 +14,7 @@ from keysteward.policy import Policy
 from keysteward.settings import (
     ALL_PROJECTS,
     SETTINGS,
+    ApiKey,
     AzureClientSecrets,
     Secret,
     ServiceAccount,
@@ -70,7 +71,7 @@ def test_an_example_and_a_default_are_good_values(setting: Setting[object]) -> N
 def test_the_least_that_is_required_gives_every_default() -> None:
     parsed = settings()
     assert parsed.project_ids == (PROJECT,)
-    assert parsed.service_account == ServiceAccount("mdb_sa_id_1", Secret("mdb_sa_sk_1"))
+    assert parsed.atlas_credential == ServiceAccount("mdb_sa_id_1", Secret("mdb_sa_sk_1"))
     assert parsed.atlas_base_url == "https://cloud.mongodb.com"
     assert parsed.policy == Policy()
     assert (parsed.auth, parsed.dry_run, parsed.notify_targets, dict(parsed.secret_expiry)) == ("keys", False, (), {})
@@ -105,6 +106,10 @@ def test_the_star_is_read_although_this_release_refuses_it() -> None:
     assert project_ids("*") == ALL_PROJECTS
 
 
+def test_entra_guards_the_routes_where_it_is_asked_for() -> None:
+    assert settings(KEYSTEWARD_AUTH=" entra ").auth == "entra"
+
+
 @pytest.mark.parametrize("text", ["true", "TRUE", "True", "1"])
 def test_dry_run_is_on(text: str) -> None:
     assert settings(KEYSTEWARD_DRY_RUN=text).dry_run is True
@@ -127,7 +132,14 @@ def test_a_base_url_is_read(text: str, read: str) -> None:
 
 
 def test_a_service_account_comes_before_api_keys_whatever_is_left_of_them() -> None:
-    assert settings(ATLAS_PUBLIC_KEY="abcdefgh").service_account.client_id == "mdb_sa_id_1"
+    parsed = settings(ATLAS_PUBLIC_KEY="abcdefgh")
+    assert parsed.atlas_credential == ServiceAccount("mdb_sa_id_1", Secret("mdb_sa_sk_1"))
+
+
+def test_an_api_key_is_used_where_there_is_no_service_account() -> None:
+    absent = {"ATLAS_CLIENT_ID": None, "ATLAS_CLIENT_SECRET": None}
+    parsed = settings(ATLAS_PUBLIC_KEY="abcdefgh", ATLAS_PRIVATE_KEY="1234-5678", **absent)
+    assert parsed.atlas_credential == ApiKey("abcdefgh", Secret("1234-5678"))
 
 
 def test_an_identity_reaches_the_storage() -> None:

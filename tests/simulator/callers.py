@@ -7,12 +7,14 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from simulator.azure_clouds import CLOUDS
 from simulator.clock import SimulatedClock
 from simulator.cloud import Cloud
 from simulator.wire import Request
-from simulator.worlds import World, a_healthy_world
+from simulator.worlds import PRESETS, World
 
 if TYPE_CHECKING:
+    from simulator.azure_clouds import AzureCloud
     from simulator.wire import Response
 
 V2 = "/api/atlas/v2"
@@ -93,20 +95,46 @@ class Caller:
         query: dict[str, list[str]] | None = None,
         token: str | None = None,
         vault: str = "",
+        body: object = None,
     ) -> Response:
-        text = self.cloud.identity.token_for("https://vault.azure.net").text if token is None else token
-        headers = {"authorization": f"Bearer {text}"} if text else {}
-        host = f"{vault or self.world.vault}.vault.azure.net"
+        headers = self._bearer(self.azure.vault_audience, token)
+        host = f"{vault or self.world.vault}.{self.azure.vault_suffix}"
         sent = {"api-version": ["2025-07-01"], **(query or {})}
-        return self._send(Request(method, host, path, sent, headers, b"", self.client_ip))
+        data = b"" if body is None else json.dumps(body).encode()
+        return self._send(Request(method, host, path, sent, headers, data, self.client_ip))
+
+    @property
+    def azure(self) -> AzureCloud:
+        return CLOUDS[self.world.environment]
+
+    def manager(
+        self,
+        path: str = "",
+        *,
+        query: dict[str, list[str]] | None = None,
+        token: str | None = None,
+        resource: str = "",
+        host: str = "",
+    ) -> Response:
+        """Ask Resource Manager for something under the vault."""
+        headers = self._bearer(self.azure.manager_audience, token)
+        sent = {"api-version": ["2026-02-01"]} if query is None else query
+        place = resource or self.cloud.key_vault.vault(self.world.vault).state.resource_id
+        return self._send(
+            Request("GET", host or self.azure.manager_host, place + path, sent, headers, b"", self.client_ip)
+        )
+
+    def _bearer(self, audience: str, token: str | None) -> dict[str, str]:
+        text = self.cloud.identity.token_for(audience).text if token is None else token
+        return {"authorization": f"Bearer {text}"} if text else {}
 
     def _send(self, request: Request) -> Response:
         return self.cloud.handle(request)
 
 
-def a_caller(seed: int = 0) -> Caller:
+def a_caller(seed: int = 0, preset: str = "healthy") -> Caller:
     cloud = Cloud(SimulatedClock(), seed)
-    return Caller(cloud, a_healthy_world(cloud)).sign_in()
+    return Caller(cloud, PRESETS[preset](cloud)).sign_in()
 
 
 def code_of(answer: Response) -> tuple[int, str]:

@@ -229,3 +229,19 @@ def test_an_account_lists_only_the_projects_that_it_sees() -> None:
     assert {row["id"] for row in caller.atlas("/groups").json()["results"]} == {caller.world.project_id, other}
     caller.cloud.atlas.accounts[caller.world.client_id].projects = {other}
     assert [row["id"] for row in caller.atlas("/groups").json()["results"]] == [other]
+
+
+def test_the_projects_of_an_account_come_in_pages_with_and_without_encryption() -> None:
+    caller = a_caller()
+    for number in range(7):
+        encrypted = caller.world.identifier if number % 2 else None
+        caller.cloud.atlas.add_project(f"{number:024x}", f"project-{number}", key_identifier=encrypted)
+    pages = [
+        caller.atlas("/groups", query={"itemsPerPage": ["3"], "pageNum": [str(number)]}).json() for number in (1, 2, 3)
+    ]
+
+    assert [len(page["results"]) for page in pages] == [3, 3, 2]
+    assert len({row["id"] for page in pages for row in page["results"]}) == 8
+    assert {page["totalCount"] for page in pages} == {8}
+    shown = [caller.atlas(f"/groups/{number:024x}/encryptionAtRest").json()["azureKeyVault"] for number in range(7)]
+    assert [block["enabled"] for block in shown] == [False, True, False, True, False, True, False]

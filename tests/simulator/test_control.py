@@ -13,6 +13,7 @@ from simulator.cloud import Cloud
 from simulator.control import ROUTES
 from simulator.faults import Fault, FaultKind
 from simulator.server import running
+from simulator.wire import Request
 from simulator.worlds import CLIENT_ID, CLIENT_SECRET, CLUSTERS, KEY, PROJECT_ID, VAULT, World
 from tests.simulator.callers import Caller
 
@@ -95,6 +96,96 @@ async def test_an_explicit_world_can_be_built(served: tuple[Cloud, httpx.AsyncCl
     assert "a" in cloud.atlas.accounts
 
 
+async def test_a_world_of_another_cloud_is_one_word() -> None:
+    for preset, host in {"government": "vault.usgovcloudapi.net", "china": "vault.azure.cn"}.items():
+        cloud = Cloud(SimulatedClock())
+        async with running(cloud) as server, httpx.AsyncClient(base_url=server.control_url, trust_env=False) as client:
+            made = (await client.post("/world", json={"preset": preset})).json()
+        assert made["identifier"].startswith(f"https://kv-acme-cmk.{host}/")
+
+
+async def test_keys_projects_and_vaults_of_every_kind_can_be_added(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    body: dict[str, object] = {"vaults": [{"name": "kv-cn", "environment": "AZURE_CHINA"}]}
+    body["apiKeys"] = [{"publicKey": "pub", "privateKey": "priv", "readOnly": True}]
+    assert (await client.post("/world", json=body)).status_code == 200
+    made = (await client.post("/vaults/kv-cn/keys/k/versions", json={})).json()["identifier"]
+    common = {"keyIdentifier": made, "name": "p"}
+    projects = [
+        {**common, "id": "c" * 24, "roleId": "d" * 24, "roleAuthorized": False},
+        {**common, "id": "e" * 24, "clientId": "app", "secret": "s", "requiresSecret": True},
+    ]
+    assert (await client.post("/world", json={"projects": projects})).status_code == 200
+
+    secretless, classic = (cloud.atlas.project(one * 24) for one in ("c", "e"))
+    assert (cloud.atlas.digest.keys["pub"].read_only, made.partition("/keys")[0]) == (
+        True,
+        "https://kv-cn.vault.azure.cn",
+    )
+    assert not secretless.roles["d" * 24].authorized
+    assert (classic.secret, classic.requires_secret, classic.roles) == ("s", True, {})
+    assert (await client.patch(f"/projects/{'c' * 24}/roles/{'d' * 24}", json={"authorized": True})).status_code == 200
+    assert secretless.roles["d" * 24].authorized
+
+
+async def test_what_the_app_may_do_with_a_vault_can_be_taken_and_given(
+    served: tuple[Cloud, httpx.AsyncClient],
+) -> None:
+    cloud, client = served
+    state = cloud.key_vault.vault("kv-acme-cmk").state
+    await client.patch("/vaults/kv-acme-cmk", json={"permissions": ["get"], "managerActions": []})
+    assert (state.permissions, state.manager_actions) == (frozenset({"get"}), frozenset())
+    wrong = await client.patch("/vaults/kv-acme-cmk", json={"permissions": ["fly"]})
+    assert (wrong.status_code, "fly" in wrong.json()["error"]) == (400, True)
+
+
+async def test_a_rotation_policy_can_be_set(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    path = VERSIONS.replace("versions", "rotation-policy")
+    assert (await client.put(path, json={"attributes": {"expiryTime": "P90D"}})).status_code == 200
+    assert (await client.put(path, json={"attributes": {"expiryTime": "P1D"}})).status_code == 400
+
+    assert cloud.key_vault.vault("kv-acme-cmk").key("atlas-cmk").policy.expiry == timedelta(days=90)
+
+
+async def test_another_tool_can_be_set_against_the_app(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    before = cloud.atlas.project(PROJECT_ID).key_identifier
+    assert (await client.post(f"{PROJECT}/tools", json={"kind": "terraform", "everySeconds": 60})).status_code == 200
+    made = (await client.post(VERSIONS, json={})).json()["identifier"]
+    await client.put(f"{PROJECT}/key-identifier", json={"keyIdentifier": made})
+    await client.post("/clock/advance", json={"seconds": 60})
+    assert cloud.atlas.project(PROJECT_ID).key_identifier == before
+    await client.post(f"{PROJECT}/tools", json={"kind": "kubernetesOperator", "keyIdentifier": made})
+    ran = await client.post(f"{PROJECT}/tools/kubernetesOperator/run", json={"changed": True})
+    assert (ran.json(), cloud.atlas.project(PROJECT_ID).key_identifier) == ({"sent": True}, made)
+    state = await _state(client)
+    assert [(tool["kind"], tool["sent"]) for tool in state["tools"]] == [("terraform", 1), ("kubernetesOperator", 1)]  # type: ignore[attr-defined]
+    await client.delete(f"{PROJECT}/tools/terraform")
+    assert (await client.post(f"{PROJECT}/tools/terraform/run", json={})).status_code == 404
+    senders = [one["sender"] for one in (await client.get("/requests")).json()["requests"]]
+    assert senders == ["terraform", "kubernetesOperator"]
+
+
+async def test_notifications_can_be_read_and_answered_as_ordered(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    order = {"status": 503, "retryAfter": "5", "host": "hooks.example.com", "delaySeconds": 0}
+    assert (await client.post("/sinks/answers", json=order)).status_code == 200
+    statuses = [cloud.handle(Request("POST", "hooks.example.com", "/x", body=b"{}")).status for _ in range(2)]
+    first = (await client.get("/sinks")).json()
+    later = (await client.get("/sinks", params={"since": first["next"]})).json()
+
+    assert statuses == [503, 200]
+    assert [(one["path"], one["body"], one["status"]) for one in first["received"]] == [
+        ("/x", "{}", 503),
+        ("/x", "{}", 200),
+    ]
+    assert later == {"received": [], "next": 2}
+    await client.post("/sinks/answers", json=order)
+    await client.delete("/sinks/answers")
+    assert cloud.handle(Request("POST", "hooks.example.com", "/x")).status == 200
+
+
 async def test_faults_can_be_ordered_and_cleared(served: tuple[Cloud, httpx.AsyncClient]) -> None:
     cloud, client = served
     await client.post("/faults", json={"kind": "dropAfter", "method": "PATCH", "nth": 2})
@@ -144,6 +235,12 @@ async def test_requests_can_be_read_from_where_one_stopped(served: tuple[Cloud, 
         ("PUT", f"{PROJECT}/key-identifier", {"keyIdentifier": "x"}, 409, "INVALID_FORMAT"),
         ("POST", "/event-grid/subscriptions", {"endpoint": "http://127.0.0.1:1/x"}, 502, "127.0.0.1:1"),
         ("GET", "/requests?since=x", None, 400, "x"),
+        ("POST", f"{PROJECT}/tools", {"kind": "ansible"}, 400, "ansible"),
+        ("POST", f"{PROJECT}/tools", {"kind": "terraform", "everySeconds": 0}, 400, "everySeconds"),
+        ("POST", f"{PROJECT}/tools/terraform/run", {}, 404, "terraform"),
+        ("POST", f"{PROJECT}/tools/ansible/run", {}, 400, "ansible"),
+        ("POST", "/sinks/answers", {"status": 100}, 400, "status"),
+        ("PATCH", f"{PROJECT}/roles/none", {"authorized": True}, 404, "none"),
         ("GET", "/nothing", None, 404, "/nothing"),
     ],
 )

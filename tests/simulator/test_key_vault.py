@@ -181,3 +181,21 @@ def test_a_vault_that_was_never_added_is_not_simulated() -> None:
 
     assert answer.status == 501
     assert b"not simulated" in answer.body
+
+
+@pytest.mark.parametrize("posture", ["firewall", "connection", "rbac", "policy"])
+def test_what_shuts_the_app_out_of_one_vault_touches_neither_atlas_nor_another_vault(posture: str) -> None:
+    caller = a_caller()
+    other = caller.cloud.key_vault.add_vault("kv-other")
+    other.create_key("k")
+    vault = caller.cloud.key_vault.vault(caller.world.vault)
+    vault.posture = posture
+    made = vault.new_version(caller.world.key)
+
+    assert caller.vault(f"{KEY}/").status == 403
+    assert caller.push(made).status == 200
+    assert caller.encryption()["valid"] is True
+    assert caller.vault("/keys/k/", vault="kv-other").status == 200
+    vault.posture, vault.atlas_access = "open", "unreachable"
+    assert caller.vault(f"{KEY}/").status == 200
+    assert code_of(caller.push(caller.world.identifier))[0] == 400

@@ -16,6 +16,8 @@ import aiohttp.connector
 import httpx
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.messaging import CloudEvent
+from azure.eventgrid.aio import EventGridPublisherClient
 from azure.identity import ManagedIdentityCredential
 from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
 from azure.keyvault.keys import KeyClient
@@ -148,6 +150,65 @@ async def test_nothing_leaves_the_machine(served: Served) -> None:
         assert (await client.get("http://example.com/")).status_code == 502
     assert answer.status_code == 501
     assert server.proxy.refused == ["CONNECT example.com:443", "GET http://example.com/"]
+
+
+async def test_resource_manager_answers_through_the_proxy_while_the_vaults_firewall_shuts_out(served: Served) -> None:
+    server, world = served
+    vault = server.cloud.key_vault.vault(world.vault)
+    vault.posture = "firewall"
+    async with AsyncManagedIdentityCredential() as credential, httpx.AsyncClient() as client:
+        token = (await credential.get_token("https://management.azure.com/.default")).token
+        answer = await client.get(
+            f"https://management.azure.com{vault.state.resource_id}/keys/{world.key}",
+            params={"api-version": "2026-02-01"},
+            headers={"authorization": f"Bearer {token}"},
+        )
+
+    assert answer.json()["properties"]["keyUriWithVersion"].endswith(world.identifier[-32:])
+
+
+@pytest.mark.parametrize("environment", ["AZURE_US_GOVERNMENT", "AZURE_CHINA"])
+async def test_the_sdk_reads_a_vault_of_another_cloud_unchanged(served: Served, environment: str) -> None:
+    server, _ = served
+    owner = server.cloud.key_vault.add_vault("kv-elsewhere", environment=environment)
+    made = owner.create_key("k")
+    url = f"https://{owner.state.host}"
+    async with AsyncManagedIdentityCredential() as credential, AsyncKeyClient(url, credential) as client:
+        assert (await client.get_key("k")).id == made
+
+
+async def test_an_api_key_signs_in_by_digest_through_the_proxy(served: Served) -> None:
+    _, world = served
+    auth = httpx.DigestAuth(world.public_key, world.private_key)
+    async with httpx.AsyncClient(auth=auth) as client:
+        answer = await client.get(
+            "https://cloud.mongodb.com/api/atlas/v2/groups?itemsPerPage=10",
+            headers={"accept": "application/vnd.atlas.2023-01-01+json"},
+        )
+
+    assert [row["id"] for row in answer.json()["results"]] == [world.project_id]
+
+
+async def test_the_event_grid_sdk_publishes_to_a_topic_unchanged(served: Served) -> None:
+    server, _ = served
+    event = CloudEvent(source="/keysteward", type="Keysteward.RotationHeld", data={"reason": "windowClosed"})
+    endpoint = "https://steward.westeurope-1.eventgrid.azure.net/api/events"
+    async with AsyncManagedIdentityCredential() as credential, EventGridPublisherClient(endpoint, credential) as client:
+        await client.send([event])
+
+    (seen,) = server.cloud.sinks.events()
+    assert (seen["id"], seen["data"]) == (event.id, {"reason": "windowClosed"})
+
+
+async def test_a_webhook_is_taken_through_the_proxy_and_answered_late_on_order(served: Served) -> None:
+    server, _ = served
+    server.cloud.sinks.answer_next(status=202, delay_seconds=0.2)
+    async with httpx.AsyncClient() as client:
+        began = time.monotonic()
+        answer = await client.post("https://hooks.example.com/any/path", content=b'{"a": 1}')
+
+    assert (answer.status_code, server.cloud.sinks.received[0].body) == (202, b'{"a": 1}')
+    assert time.monotonic() - began >= 0.2
 
 
 async def test_latency_is_really_spent(served: Served) -> None:

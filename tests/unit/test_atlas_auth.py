@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import httpx
 import pytest
 
 from keysteward.clients.atlas.auth import ServiceAccountAuth
 from keysteward.errors import RefusedError, TryLaterError
+from tests.hand_clock import HandClock
 
 BASE = "https://cloud.mongodb.com"
-
-
-class HandClock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 class Atlas:

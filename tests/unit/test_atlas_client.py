@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from keysteward.clients.atlas.client import AtlasClient
+from keysteward.clients.atlas.client import AtlasClient, AtlasProject
 from keysteward.clients.budget import Budgets
 from keysteward.clients.retry_after import asked_wait
 from keysteward.clock import SystemClock
@@ -58,8 +58,20 @@ async def test_a_push_sends_the_block_as_read_with_only_the_identifier_changed()
 async def test_the_secret_is_sent_only_when_it_is_given() -> None:
     seen: list[httpx.Request] = []
     atlas = client({"azureKeyVault": BLOCK}, seen)
-    await atlas.push_key_identifier(PROJECT, {"enabled": True}, KEY.with_version(V2), "s3cret")
-    assert json.loads(seen[0].content)["azureKeyVault"]["secret"] == "s3cret"
+    await atlas.push_key_identifier(PROJECT, {"enabled": True, "clientID": "c"}, KEY.with_version(V2), "s3cret")
+    await atlas.push_key_identifier(PROJECT, {"enabled": True, "clientID": "c"}, KEY.with_version(V2), None)
+    assert [json.loads(r.content)["azureKeyVault"].get("secret") for r in seen] == ["s3cret", None]
+
+
+@pytest.mark.parametrize("more", [{}, {"clientID": "c"}, {"secret": "of-atlas"}])
+async def test_a_project_with_a_role_is_never_sent_a_secret(more: dict[str, str]) -> None:
+    """It signs in to Azure without one, and Atlas could take a secret for a change of how."""
+    seen: list[httpx.Request] = []
+    block = {"enabled": True, "roleId": "5f9c1a2b3c4d5e6f70819203"} | more
+    await client({"azureKeyVault": BLOCK}, seen).push_key_identifier(PROJECT, block, KEY.with_version(V2), "s3cret")
+    sent = json.loads(seen[0].content)["azureKeyVault"]
+    assert "secret" not in sent
+    assert sent["roleId"] == block["roleId"]
 
 
 async def test_a_push_never_switches_encryption_on() -> None:
@@ -169,6 +181,43 @@ async def test_clusters_are_read_page_by_page_and_internal_ones_left_out() -> No
 async def test_a_cluster(document: dict[str, Any], state: ClusterState, encrypted: bool, paused: bool) -> None:
     (found,) = await client({"results": [document]}).clusters(PROJECT)
     assert (found.state, found.encrypted, found.paused) == (state, encrypted, paused)
+
+
+async def test_projects_are_read_page_by_page_and_each_once() -> None:
+    seen: list[httpx.Request] = []
+
+    def page(request: httpx.Request) -> Any:
+        number = int(request.url.params["pageNum"])
+        rows = [{"id": f"{n:024x}", "name": f"p-{n}"} for n in range(500)]
+        return {"results": rows if number == 1 else [rows[499], {"id": PROJECT}]}
+
+    found = await client(page, seen).projects()
+    assert len(found) == 501
+    assert found[0] == AtlasProject("0" * 24, "p-0")
+    assert found[-1] == AtlasProject(PROJECT, None)
+    assert [r.url.path for r in seen] == ["/api/atlas/v2/groups"] * 2
+    assert seen[0].headers["accept"] == "application/vnd.atlas.2023-01-01+json"
+
+
+@pytest.mark.parametrize(
+    "rows", [[{"name": "a"}], [{"id": PROJECT.upper()}], [{"id": "../x"}], [{"id": PROJECT}, "a"], [PROJECT], None]
+)
+async def test_a_list_with_a_row_that_is_no_project_is_no_answer(rows: Any) -> None:
+    with pytest.raises(TryLaterError, match="atlasAnswerUnreadable"):
+        await client({"results": rows}).projects()
+
+
+async def test_a_pause_asked_for_by_the_list_of_projects_holds_up_no_project() -> None:
+    def answer(request: httpx.Request) -> Any:
+        is_list = request.url.path.endswith("/groups")
+        return httpx.Response(429, headers={"Retry-After": "60"}, json={}) if is_list else {"name": "payments"}
+
+    atlas = client(answer)
+    with pytest.raises(TryLaterError, match="HTTP_429"):
+        await atlas.projects()
+    with pytest.raises(TryLaterError, match="pauseAskedFor"):
+        await atlas.projects()
+    assert await atlas.project_name(PROJECT) == "payments"
 
 
 @pytest.mark.parametrize("rows", [[{"stateName": "IDLE"}], ["a"], [{"name": "../../x"}], None])

@@ -10,8 +10,8 @@ import azure.functions as func
 import pytest
 
 from functions import http, projects
-
-PROJECT = "64b0c1d2e3f405162738495a"
+from keysteward.api.answers import DryRun
+from tests.api.world import PROJECT, World
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the app was told to do."""
     told: list[str] = []
 
-    async def order(*_: Any, **__: Any) -> dict[str, Any]:
+    async def order(*_: Any, **__: Any) -> DryRun:
         told.append("an order")
-        return {}
+        return await World().api.reconcile(PROJECT, "key:0", dry_run=True)  # type: ignore[return-value]
 
     async def app() -> Any:
         return SimpleNamespace(api=SimpleNamespace(rotate=order, reconcile=order))
@@ -32,7 +32,12 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def _post(route: Any, body: dict[str, Any], **params: str) -> func.HttpResponse:
     request = func.HttpRequest(
-        "POST", "/", params=params, route_params={"projectId": PROJECT}, body=json.dumps(body).encode()
+        "POST",
+        "/",
+        headers={"Content-Type": "application/json"},
+        params=params,
+        route_params={"projectId": PROJECT},
+        body=json.dumps(body).encode(),
     )
     answer = await route(request)
     assert isinstance(answer, func.HttpResponse)

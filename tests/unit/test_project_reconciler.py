@@ -2,153 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from keysteward.act.push import NotPushed, Pushed
-from keysteward.clients.atlas.client import EncryptionRead
+from keysteward.act.push import NotPushed
 from keysteward.facts import ProjectFacts, Unknown
-from keysteward.observe.project import Observation
-from keysteward.policy import Policy
-from keysteward.reconcile.project import ProjectReconciler
-from keysteward.store.audit import Audit
-from keysteward.store.lease import TABLE, take_lease
-from keysteward.store.records import AuditRecord, OperationRecord, ProjectRecord
-from keysteward.store.state import OUTBOX, State, Stored, new_operation_id
-from keysteward.vocabulary import ClusterState, KeyIdentifier, Scope
-from tests.builders import KEY, NOW, V1, V2, V3, a_cluster, a_version, encryption, facts, versions
-from tests.harness.storage_model import ModelTables
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from keysteward.store.lease import Lease
-    from keysteward.store.ports import Tables
-
-PROJECT = "64b0c1d2e3f405162738495a"
-SCOPE = Scope.project(PROJECT)
-BLIP = Unknown("HTTP_503", "GET groups/{groupId}/encryptionAtRest: 503")
-
-
-class Killed(BaseException):
-    """The end of the process: nothing of the product catches it."""
-
-
-class World:
-    """A project as it is seen, what becomes of a push, and a reconciler with a storage of its own."""
-
-    def __init__(self) -> None:
-        self.time = NOW
-        self.facts: ProjectFacts = facts()
-        self.outcome: Callable[[KeyIdentifier], Pushed | NotPushed] = _taken
-        self.dies_after_announcing = False
-        numbers = itertools.count(1)
-        self.random: Callable[[int], str] = lambda size: f"{next(numbers):0{size * 2}x}"
-        self.tables: Tables = ModelTables(lambda: self.time, _let_go)
-        self.state, self.audit = State(self.tables), Audit(self.tables, self.random)
-        self.reconciler = ProjectReconciler(
-            observer=cast("Any", self),  # the parts of both that a run asks
-            pusher=cast("Any", self),
-            state=self.state,
-            audit=self.audit,
-            clock=self,
-            policy=Policy(),
-            dry_run=False,
-            secret_for=lambda _: None,
-            random_hex=self.random,
-        )
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError(f"a run never sleeps, and this one wants {seconds} s")
-
-    async def observe(self, _project: str, _permit: object, *, look_at_alert: bool) -> Observation:
-        assert isinstance(look_at_alert, bool)
-        return Observation(replace(self.facts, observed_at=self.time), {"enabled": True})
-
-    async def name(self, _project: str) -> str:
-        return "payments-prod"
-
-    async def age_alert(self, _project: str) -> bool:
-        return False
-
-    async def push(
-        self,
-        _project: str,
-        _observation: Observation,
-        target: KeyIdentifier,
-        _secret: str | None,
-        _lease: Lease,
-        announce: Callable[[], Awaitable[None]],
-        intend: Callable[[], Awaitable[None]],
-    ) -> Pushed | NotPushed:
-        await announce()
-        if self.dies_after_announcing:
-            raise Killed
-        await intend()
-        outcome = self.outcome(target)
-        if isinstance(outcome, Pushed):
-            self.facts = replace(self.facts, encryption=outcome.read.facts)
-        return outcome
-
-    async def run(self, *, later: float = 20) -> None:
-        """Reconcile once, *later* seconds after what was before."""
-        self.time += timedelta(seconds=later)
-        page = await self.tables.query(TABLE, str(SCOPE))
-        row = next((r for r in page.rows if r.key == "lease"), None)
-        lease = await take_lease(self.tables, self, SCOPE, self.random(16), row, page)
-        assert lease is not None
-        await self.reconciler(SCOPE, "test", lease)
-        await lease.release(covered=True)
-
-    async def order(self, identifier: KeyIdentifier | None) -> str:
-        """Order a rotation, as an operator does."""
-        operation = OperationRecord(
-            operation_id=new_operation_id(PROJECT, self.time, self.random),
-            kind="rotate",
-            project_id=PROJECT,
-            state="queued",
-            who="key:0badcafe",
-            reason="the key was seen by a stranger",
-            created_at=self.time,
-            key_identifier=str(identifier) if identifier else None,
-        )
-        await self.state.save_operation(Stored(operation))
-        return operation.operation_id
-
-    async def operation(self, operation_id: str) -> OperationRecord:
-        found = await self.state.operation(operation_id)
-        assert found is not None
-        return found
-
-    async def record(self) -> ProjectRecord:
-        return (await self.state.project(PROJECT)).record
-
-    async def trail(self, what: str) -> list[AuditRecord]:
-        """Audit records of one kind, oldest first."""
-        found, _ = await self.audit.read(scope=None, since=None, limit=200, cursor=None)
-        return [one for one in reversed(found) if one.what == what]
-
-
-def _taken(target: KeyIdentifier) -> Pushed:
-    return Pushed(EncryptionRead(encryption(str(target)), {"enabled": True}))
-
-
-def _refused(_: KeyIdentifier) -> NotPushed:
-    return NotPushed("AZURE_KEY_VAULT_KEY_NOT_FOUND", "400", permanent=True)
-
-
-async def _let_go(_point: str) -> None:
-    return
+from keysteward.store.records import AuditRecord
+from keysteward.store.state import State
+from keysteward.vocabulary import ClusterState
+from tests.builders import KEY, V1, V2, V3, a_cluster, a_version, encryption, versions
+from tests.project_world import BLIP, PROJECT, Killed, World, refused
 
 
 @pytest.fixture
@@ -164,7 +30,7 @@ def _with_version_3(seen: ProjectFacts) -> ProjectFacts:
 @pytest.mark.parametrize(
     "outcome",
     [
-        pytest.param(_refused, id="refused"),
+        pytest.param(refused, id="refused"),
         pytest.param(lambda _: NotPushed("settingsChanged", "changed", changed=True), id="not sent"),
     ],
 )
@@ -222,7 +88,7 @@ async def test_an_intent_that_its_record_does_not_know_is_closed(world: World) -
     assert [one.result for one in await world.trail("pushKeyIdentifier")] == ["notDone", "done"]
 
 
-async def test_an_order_that_is_refused_keeps_who_wanted_it_and_why(world: World) -> None:
+async def test_an_order_that_isrefused_keeps_who_wanted_it_and_why(world: World) -> None:
     world.facts = replace(world.facts, encryption=encryption(valid=False))
     await world.run()
     operation_id = await world.order(None)
@@ -259,8 +125,7 @@ async def test_a_lone_failed_read_neither_replaces_a_hold_nor_is_told(world: Wor
     assert after is not None
     assert (after.code, after.since) == ("currentKeyInvalid", since.since)
     assert len(await world.trail("refusedToAct")) == 1
-    announced = (await world.tables.query(OUTBOX, "pending")).rows
-    assert [row.values["kind"] for row in announced] == ["RotationHeld"]
+    assert await world.announced() == ["RotationHeld"]
 
 
 async def test_a_read_that_fails_three_times_in_a_row_is_told_once(world: World) -> None:
@@ -273,7 +138,7 @@ async def test_a_read_that_fails_three_times_in_a_row_is_told_once(world: World)
     assert hold.code == "encryptionUnknown"
 
 
-async def test_an_order_waits_through_a_read_that_may_pass_whatever_else_was_refused(world: World) -> None:
+async def test_an_order_waits_through_a_read_that_may_pass_whatever_else_wasrefused(world: World) -> None:
     operation_id = await world.order(None)
     forbidden = Unknown("USER_UNAUTHORIZED", "401", passing=False)
     world.facts = replace(world.facts, encryption=BLIP, addresses=forbidden)
@@ -298,8 +163,7 @@ async def test_a_run_done_again_after_a_crash_announces_a_hold_once(
             await world.run()
     world.time += timedelta(seconds=200)
     await world.run()
-    announced = (await world.tables.query(OUTBOX, "pending")).rows
-    assert [row.values["kind"] for row in announced] == ["RotationHeld"]
+    assert await world.announced() == ["RotationHeld"]
 
 
 async def _dies(_state: State, _stored: object) -> None:

@@ -8,24 +8,31 @@ from typing import Any
 import pytest
 
 from keysteward.decide import rotation
+from keysteward.decide.reversals import Reversals
 from keysteward.decide.rotation import CHAIN, Attempt, RotateRequest, decide_rotation
-from keysteward.facts import Unknown
+from keysteward.facts import Approval, Job, Unknown
 from keysteward.policy import Policy, RotationPolicy, parse_policy
 from keysteward.reasons import REASONS
 from keysteward.vocabulary import Cloud, KeyIdentifier
-from tests.builders import KEY, NOW, V1, V2, V3, V4, a_version, encryption, given, versions
+from tests.builders import KEY, NOW, V1, V2, V3, V4, a_hold, a_version, encryption, given, versions
 
 OLD = a_version(V1, age_days=100)
 NEWER = a_version(V2, age_days=1)
+APPROVE = RotationPolicy(mode="approve")
 UNREAD = Unknown("HTTP_503", "GET groups/{groupId}/encryptionAtRest: 503")
 
 
-def _windows() -> RotationPolicy:
-    policy = parse_policy(
-        '{"defaults":{"rotation":{"windows":[{"cron":"0 2 * * SAT","minutes":240,"timeZone":"UTC"}]}}}'
-    )
+def _windows(cron: str = "0 2 * * SAT") -> RotationPolicy:
+    windows = f'[{{"cron":"{cron}","minutes":240,"timeZone":"UTC"}}]'
+    policy = parse_policy(f'{{"defaults":{{"rotation":{{"windows":{windows}}}}}}}')
     assert isinstance(policy, Policy)
     return policy.project("64b0c1d2e3f405162738495a").rotation
+
+
+def _reversals(*hours_ago: float, standing: bool = True) -> Reversals:
+    """Version 2 was put back to version 1 at these times."""
+    times = tuple(NOW - timedelta(hours=h) for h in hours_ago)
+    return Reversals(KEY.with_version(V2), standing=standing, seen_at=times)
 
 
 def _refused(*, hours_ago: float = 1, permanent: bool = True, target: str = V2) -> Attempt:
@@ -180,17 +187,97 @@ CASES: dict[str, tuple[dict[str, Any], str, str, str | None]] = {
     ),
     "is off when the policy says so": ({"policy": RotationPolicy(mode="off")}, "off", "rotationOff", None),
     "holds for an approval when the policy asks for one": (
-        {"policy": RotationPolicy(mode="approve")},
+        {"policy": APPROVE},
         "held",
         "approvalMissing",
         V2,
     ),
-    "holds where windows are set, which this release cannot judge": (
-        {"policy": _windows()},
-        "held",
-        "windowClosed",
+    "takes the newest approved version where a newer one is not approved": (
+        {
+            "policy": APPROVE,
+            "key_versions": versions(OLD, NEWER, a_version(V3, age_days=0.5)),
+            "approvals": (Approval(V2, used=False),),
+        },
+        "due",
+        "newerVersionAvailable",
         V2,
     ),
+    "an approval of an unusable version is no approval": (
+        {
+            "policy": APPROVE,
+            "key_versions": versions(OLD, NEWER, a_version(V3, age_days=0.5, enabled=False)),
+            "approvals": (Approval(V3, used=False),),
+        },
+        "held",
+        "approvalMissing",
+        V2,
+    ),
+    "a used approval does not count again": (
+        {"policy": APPROVE, "approvals": (Approval(V2, used=True),)},
+        "held",
+        "approvalMissing",
+        V2,
+    ),
+    "a used approval stands for the repair of a reversal": (
+        {"policy": APPROVE, "approvals": (Approval(V2, used=True),), "reversals": _reversals(1)},
+        "due",
+        "reversalRepaired",
+        V2,
+    ),
+    "the repairs of an approval end at the limit": (
+        {"policy": APPROVE, "approvals": (Approval(V2, used=True),), "reversals": _reversals(2, 1)},
+        "held",
+        "reversalLimitReached",
+        V2,
+    ),
+    "an approval of a version that is in use allows no other": (
+        {"policy": APPROVE, "approvals": (Approval(V1, used=False),)},
+        "held",
+        "approvalMissing",
+        V2,
+    ),
+    "repairs the first reversal": ({"reversals": _reversals(1)}, "due", "reversalRepaired", V2),
+    "stops at the second reversal within a day": (
+        {"reversals": _reversals(23.9, 1)},
+        "held",
+        "reversalLimitReached",
+        V2,
+    ),
+    "a reversal counts for 24 hours": ({"reversals": _reversals(24, 1)}, "due", "reversalRepaired", V2),
+    "an operator passes over reversals": (
+        {"reversals": _reversals(2, 1), "request": RotateRequest("op", None)},
+        "due",
+        "operatorRequest",
+        V2,
+    ),
+    "an operator's hold stops a rotation": ({"hold": a_hold()}, "held", "heldByOperator", V2),
+    "an operator's hold stops an operator's rotation too": (
+        {"hold": a_hold(), "request": RotateRequest("op", None)},
+        "held",
+        "heldByOperator",
+        V2,
+    ),
+    "a hold on another job does not stop a rotation": (
+        {"hold": a_hold(Job.REVOCATION)},
+        "due",
+        "newerVersionAvailable",
+        V2,
+    ),
+    "a hold ends at its time": ({"hold": a_hold(until=NOW)}, "due", "newerVersionAvailable", V2),
+    "a hold lasts until just before its time": (
+        {"hold": a_hold(until=NOW + timedelta(seconds=1))},
+        "held",
+        "heldByOperator",
+        V2,
+    ),
+    "says current, not held, when nothing is due under a hold": (
+        {"hold": a_hold(), "key_versions": versions(OLD, complete=False)},
+        "current",
+        "newestInUse",
+        None,
+    ),
+    "holds while every window is closed": ({"policy": _windows()}, "held", "windowClosed", V2),
+    "pushes while a window is open": ({"policy": _windows("0 5 * * *")}, "due", "newerVersionAvailable", V2),
     "holds while Atlas calls the key in use invalid": (
         {"encryption": encryption(valid=False)},
         "held",
@@ -236,7 +323,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str, str | None]] = {
         V2,
     ),
     "an operator passes over the approval": (
-        {"policy": RotationPolicy(mode="approve"), "request": RotateRequest("op", None)},
+        {"policy": APPROVE, "request": RotateRequest("op", None)},
         "due",
         "operatorRequest",
         V2,
@@ -350,3 +437,31 @@ def test_the_action_shows_what_changes() -> None:
         "detail": {"from": str(KEY.with_version(V1)), "to": str(KEY.with_version(V2))},
         "reason": "newerVersionAvailable",
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "hours"),
+    [
+        ({"policy": _windows()}, 4 * 24 - 4),
+        ({"hold": a_hold(until=NOW + timedelta(hours=3))}, 3),
+        ({"reversals": _reversals(20, 1)}, 4),
+        ({"key_versions": versions(OLD, a_version(V2, age_days=1, not_before=NOW + timedelta(hours=5)))}, 5),
+        ({"hold": a_hold()}, None),
+        ({}, None),
+    ],
+    ids=["next window", "end of the hold", "oldest reversal ages out", "version begins", "endless hold", "due"],
+)
+def test_it_knows_when_the_clock_alone_may_change_the_verdict(changes: dict[str, Any], hours: float | None) -> None:
+    at = decide_rotation(given(**changes)).look_again_at
+    assert at == (None if hours is None else NOW + timedelta(hours=hours))
+
+
+def test_the_hold_for_an_approval_names_the_identifier_to_approve() -> None:
+    (held,) = decide_rotation(given(policy=APPROVE)).plan.held
+    assert str(KEY.with_version(V2)) in held.evidence
+
+
+def test_the_hold_for_reversals_names_the_likely_culprits_and_the_line_to_change() -> None:
+    (held,) = decide_rotation(given(reversals=_reversals(2, 1))).plan.held
+    for words in ("azurerm_key_vault_key.id", "ignore_changes", "Atlas Kubernetes Operator", "KeyIdentifier"):
+        assert words in held.remedy

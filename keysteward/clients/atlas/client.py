@@ -48,6 +48,38 @@ class EncryptionRead:
     block: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Resource:
+    """What a request is about: its path, the path as an error may show it, and whose budget pays."""
+
+    path: str
+    template: str
+    budget: str
+
+
+_PROJECTS = _Resource("/groups", "groups", "organization")
+
+
+def _of(project_id: str, path: str = "") -> _Resource:
+    """
+    A resource of a project.
+
+    Raises:
+        InvalidNameError: *project_id* is no project id.
+    """
+    if not PROJECT_ID.fullmatch(project_id):
+        raise InvalidNameError("a project id is 24 lower-case hexadecimal digits")
+    return _Resource(f"/groups/{project_id}{path}", f"groups/{{groupId}}{path}", project_id)
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasProject:
+    """A project that the credential may see. ``name`` is None where Atlas gave none."""
+
+    id: str
+    name: str | None
+
+
 class AtlasClient:
     """One per process. ``http`` carries authentication, proxy and certificate settings."""
 
@@ -59,12 +91,22 @@ class AtlasClient:
 
     async def project_name(self, project_id: str) -> str | None:
         """Read the project's name (``getGroup``)."""
-        name = (await self._call(project_id, "GET", "", "2023-01-01")).get("name")
+        name = (await self._call(_of(project_id), "GET", "2023-01-01")).get("name")
         return name if isinstance(name, str) else None
+
+    async def projects(self) -> list[AtlasProject]:
+        """
+        Read every project that the credential may see, encrypted or not (``listGroups``, 2023-01-01).
+
+        Raises:
+            TryLaterError: also where one row is no project: a list that is half read must not look like a whole one.
+        """
+        found = dict(map(wire.project, await self._pages(_PROJECTS, "2023-01-01")))
+        return [AtlasProject(project_id, name) for project_id, name in found.items()]
 
     async def encryption_at_rest(self, project_id: str) -> EncryptionRead:
         """Read the encryption settings. Makes Atlas check the key as well (``getGroupEncryptionAtRest``)."""
-        return self._encryption(await self._call(project_id, "GET", "/encryptionAtRest", "2023-01-01"))
+        return self._encryption(await self._call(_of(project_id, "/encryptionAtRest"), "GET", "2023-01-01"))
 
     async def push_key_identifier(
         self, project_id: str, block: Mapping[str, Any], target: KeyIdentifier, secret: str | None
@@ -73,8 +115,9 @@ class AtlasClient:
         Point the project's encryption at rest at *target*. Idempotent.
 
         The block goes back as read, with only the identifier changed: what else a caller of ours leaves out is
-        left alone (unverified for ``secret``, which is never returned). Atlas contacts the vault before it answers:
-        4 to 21 s seen. Source: ``updateGroupEncryptionAtRest``, 2023-01-01.
+        left alone (unverified for ``secret``, which is never returned). A project with a ``roleId`` signs in without
+        a secret, so *secret* is not sent for it, whatever the settings say. Atlas contacts the vault before it
+        answers: 4 to 21 s seen. Source: ``updateGroupEncryptionAtRest``, 2023-01-01.
 
         Raises:
             RefusedError: Atlas gave a reason; trying the same again cannot help.
@@ -84,41 +127,39 @@ class AtlasClient:
         """
         if block.get("enabled") is not True:
             raise ValueError("a key identifier is pushed only where encryption is on")
-        azure = {k: v for k, v in block.items() if k != "valid"} | {"keyIdentifier": str(target)}
-        if secret is not None:
+        azure = {k: v for k, v in block.items() if k not in {"valid", "secret"}} | {"keyIdentifier": str(target)}
+        if secret is not None and not block.get("roleId"):
             azure["secret"] = secret
         body = {"azureKeyVault": azure}
-        return self._encryption(await self._call(project_id, "PATCH", "/encryptionAtRest", "2023-01-01", body))
+        return self._encryption(await self._call(_of(project_id, "/encryptionAtRest"), "PATCH", "2023-01-01", body))
 
     async def clusters(self, project_id: str) -> list[Cluster]:
         """Read every cluster of the project, page by page (``listGroupClusters``, 2024-08-05)."""
-        rows = await self._pages(project_id, "/clusters", "2024-08-05")
+        rows = await self._pages(_of(project_id, "/clusters"), "2024-08-05")
         return [c for c in map(wire.cluster, rows) if c is not None]
 
     async def node_addresses(self, project_id: str) -> list[NodeAddresses]:
         """Read the addresses that the project's nodes use and will use (``getGroupIpAddresses``)."""
-        return wire.node_addresses(await self._call(project_id, "GET", "/ipAddresses", "2023-01-01"))
+        return wire.node_addresses(await self._call(_of(project_id, "/ipAddresses"), "GET", "2023-01-01"))
 
     async def age_alert_is_open(self, project_id: str) -> bool:
         """Say whether Atlas's alert on the key's age is open (``listGroupAlerts``, status OPEN)."""
-        rows = await self._pages(project_id, "/alerts", "2023-01-01", {"status": "OPEN"})
+        rows = await self._pages(_of(project_id, "/alerts"), "2023-01-01", {"status": "OPEN"})
         return any(isinstance(row, dict) and row.get("eventTypeName") == AGE_ALERT for row in rows)
 
-    async def _pages(
-        self, project_id: str, path: str, version: str, query: Mapping[str, str] | None = None
-    ) -> Sequence[Any]:
+    async def _pages(self, resource: _Resource, version: str, query: Mapping[str, str] | None = None) -> Sequence[Any]:
         """Read a list to its end, within the time of one request: whoever holds a lease counts on that."""
         rows: list[Any] = []
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 for number in range(1, MOST_PAGES):
                     page = {"itemsPerPage": str(PAGE), "pageNum": str(number), **(query or {})}
-                    found = wire.results(await self._call(project_id, "GET", path, version, query=page))
+                    found = wire.results(await self._call(resource, "GET", version, query=page))
                     rows += found
                     if len(found) < PAGE:
                         return rows
         except TimeoutError:
-            raise TryLaterError("atlasUnreachable", f"groups/{{groupId}}{path}: its pages took too long") from None
+            raise TryLaterError("atlasUnreachable", f"{resource.template}: its pages took too long") from None
         raise TryLaterError("atlasAnswerUnreadable", "Atlas's list does not end")
 
     def _encryption(self, body: Mapping[str, Any]) -> EncryptionRead:
@@ -128,24 +169,21 @@ class AtlasClient:
 
     async def _call(
         self,
-        project_id: str,
+        resource: _Resource,
         method: str,
-        path: str,
         version: str,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        if not PROJECT_ID.fullmatch(project_id):
-            raise InvalidNameError("a project id is 24 lower-case hexadecimal digits")
-        self._budgets.spend(project_id)
+        self._budgets.spend(resource.budget)
         media = f"application/vnd.atlas.{version}+json"
         headers = {"Accept": media} | ({"Content-Type": media} if body is not None else {})
         content = json.dumps(body).encode() if body is not None else None
-        template = f"{method} groups/{{groupId}}{path}"
+        template = f"{method} {resource.template}"
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 answer = await self._http.request(
-                    method, f"{self._api}/groups/{project_id}{path}", headers=headers, content=content, params=query
+                    method, self._api + resource.path, headers=headers, content=content, params=query
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise TryLaterError("atlasUnreachable", f"{template}: {type(error).__name__}") from None
@@ -153,7 +191,7 @@ class AtlasClient:
             return _read(answer, template)
         except TryLaterError as error:
             if error.retry_after_seconds is not None:
-                self._budgets.pause(project_id, error.retry_after_seconds)
+                self._budgets.pause(resource.budget, error.retry_after_seconds)
             raise
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from keysteward.errors import TryLaterError
 from keysteward.facts import EncryptionAtRest
-from keysteward.vocabulary import CLUSTER_NAME, Cluster, ClusterState, NodeAddresses
+from keysteward.vocabulary import CLUSTER_NAME, PROJECT_ID, Cluster, ClusterState, NodeAddresses
 
 _STATES = frozenset(ClusterState)
 
@@ -90,6 +90,14 @@ def _addresses(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise _unreadable("a list of node addresses")
     return tuple(sorted(set(value)))
+
+
+def project(row: object) -> tuple[str, str | None]:
+    """Read id and name of a row of ``groups``."""
+    found = _text(row.get("id")) if isinstance(row, dict) else None
+    if not isinstance(row, dict) or found is None or not PROJECT_ID.fullmatch(found):
+        raise _unreadable("a list of projects")
+    return found, _text(row.get("name"))
 
 
 def results(body: Mapping[str, Any]) -> list[Any]:

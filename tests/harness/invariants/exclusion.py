@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tests.harness.evidence import holder_at, is_hinted, lease_writes, pushes
+from tests.harness.evidence import holder_at, is_hinted, lease_writes, pushes, scopes_of_runs
 from tests.harness.processes import StrikeKind
 
 if TYPE_CHECKING:
@@ -35,12 +35,15 @@ def pushes_only_under_its_lease(played: Played) -> Iterator[str]:
 
 def requests_end_within_the_lease(played: Played) -> Iterator[str]:
     """No request of a run is in flight after the run's lease may have been taken."""
-    leases = {project: lease_writes(played, f"project:{project}") for project in played.world.project_ids}
+    leases: dict[int, list[Written]] = {}
+    for written in played.tables.journal:
+        if written.table == "keystewardScopes" and written.key == "lease" and written.run is not None:
+            leases.setdefault(written.run.number, []).append(written)
     for sent in played.wire.sent:
         run = sent.run
-        if sent.project_id is None or run.kind != "message" or StrikeKind.FREEZE in run.struck or run.frozen:
+        if sent.asks_for_token or run.kind != "message" or StrikeKind.FREEZE in run.struck or run.frozen:
             continue
-        own = [w for w in leases[sent.project_id] if w.run is run and w.loop_at <= sent.asked_at]
+        own = [w for w in leases.get(run.number, ()) if w.loop_at <= sent.asked_at]
         if not own:
             yield f"{run}: asked {sent.request.path} without ever having had the lease"
         elif not own[-1].values["holder"]:
@@ -51,8 +54,10 @@ def requests_end_within_the_lease(played: Played) -> Iterator[str]:
 
 def one_run_at_a_time(played: Played) -> Iterator[str]:
     """Two runs never have requests of one project in flight at once, unless one was frozen beyond its lease."""
+    scopes = scopes_of_runs(played)
     for project in played.world.project_ids:
-        flights = [s for s in played.wire.sent if s.project_id == project and s.run.kind == "message"]
+        scope = f"project:{project}"
+        flights = [s for s in played.wire.sent if s.project_id == project and scopes.get(s.run.number) == scope]
         flights.sort(key=lambda s: s.asked_at)
         latest: Sent | None = None
         for sent in flights:

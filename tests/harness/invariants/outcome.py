@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.harness.evidence import loop_seconds, moment, pushes, record_of, refused_for_good, rows_of, target_of
+from tests.harness.evidence import loop_seconds, moment, projects_recorded, record_of, rows_of, scopes_of_runs
+from tests.harness.invariants.expected import expected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from simulator.atlas.state import Project
     from tests.harness.player import Played
-
-MINIMUM_REMAINING = timedelta(hours=72)
 
 
 def atlas_has_the_newest_usable_version(played: Played) -> Iterator[str]:
     """Or a hold is on record that the world explains."""
-    records = {row["projectId"]: row for row in rows_of(played, "keystewardRecords")}
+    records = {row["projectId"]: row for row in projects_recorded(played)}
     for project_id in played.world.project_ids:
         project, record = played.world.cloud.atlas.project(project_id), records.get(project_id)
         if record is None:
-            yield f"project {project_id[-2:]} was never recorded"
+            if project_id not in played.world.hidden:
+                yield f"project {project_id[-2:]} was never recorded"
             continue
         held = (record.get("hold") or {}).get("code")
-        wanted, explained = _expected(played, project)
-        if explained:
-            if held != explained:
-                yield f"project {project_id[-2:]}: the hold is {held}, the world explains {explained}"
-        elif held is not None:
-            yield f"project {project_id[-2:]}: held by {held}, and the world does not explain it"
-        elif wanted != project.key_identifier:
-            yield f"project {project_id[-2:]}: Atlas has {project.key_identifier}, not {wanted}"
+        wanted = expected(played, project, record)
+        if held not in wanted.holds:
+            explained = " or ".join(str(code) for code in wanted.holds)
+            yield f"project {project_id[-2:]}: the hold is {held}, the world explains {explained}"
+        elif held is None and wanted.identifiers is not None and project.key_identifier not in wanted.identifiers:
+            yield f"project {project_id[-2:]}: Atlas has {project.key_identifier}, not {wanted.identifiers}"
 
 
 def no_rotation_is_left_open(played: Played) -> Iterator[str]:
     """Once every cluster has settled under a valid identifier nothing is followed any more."""
-    for record in rows_of(played, "keystewardRecords"):
+    for record in projects_recorded(played):
         project = played.world.cloud.atlas.project(record["projectId"])
         rotation = record.get("rotation")
-        if rotation is not None and project.valid:
+        if rotation is not None and not _cannot_go_on(played, project.id):
             yield f"project {project.id[-2:]}: rotation to {rotation['toIdentifier'][-6:]} is still {rotation['state']}"
+
+
+def _cannot_go_on(played: Played, project_id: str) -> bool:
+    """Whether a rotation cannot come to its end now: the key cannot be used, or the app does not see the project."""
+    return not played.world.cloud.atlas.project(project_id).valid or project_id in played.world.hidden
 
 
 def no_operation_is_left_open(played: Played) -> Iterator[str]:
     """An operation is open only where the world shows a rotation whose key cannot be used now; it is it, or in line."""
     stuck = {
         record["projectId"]: record["rotation"]["operationId"]
-        for record in rows_of(played, "keystewardRecords")
-        if record.get("rotation") is not None and not played.world.cloud.atlas.project(record["projectId"]).valid
+        for record in projects_recorded(played)
+        if record.get("rotation") is not None and _cannot_go_on(played, record["projectId"])
     }
     for operation in rows_of(played, "keystewardOperations"):
         if operation["state"] in {"succeeded", "held", "failed"}:
+            continue
+        if operation["projectId"] in played.world.hidden:
             continue
         followed = stuck.get(operation["projectId"])
         in_line = followed is not None and operation["who"] != "keysteward"
@@ -94,65 +97,22 @@ def every_hint_was_looked_at(played: Played) -> Iterator[str]:
     switched = {what for _, what in played.world.changes if "encryption" in what}
     if switched or played.host.poisoned:
         return  # which project uses the vault changed; or the host gave a message up, which the timers repair
+    scopes = scopes_of_runs(played)
     looked = [
         (sent.project_id, sent.asked_at)
         for sent in played.wire.sent
-        if sent.reads_encryption and sent.run.kind == "message" and sent.run.outcome == "ran" and sent.asked_at <= until
+        if sent.reads_encryption
+        and scopes.get(sent.run.number) == f"project:{sent.project_id}"
+        and sent.run.outcome == "ran"
+        and sent.asked_at <= until
     ]
     for project_id in played.world.project_ids:
+        if project_id in played.world.once_hidden:
+            continue
         last = max((at for project, at in looked if project == project_id), default=-1.0)
         for event in played.host.events:
             if event.at > last and event.at <= played.quiet_at:
                 yield f"no run of {project_id[-2:]} followed the {event.type.rpartition('.')[2]} of {event.at:.1f} s"
-
-
-def _expected(played: Played, project: Project) -> tuple[str | None, str | None]:
-    """The identifier that Atlas should have, or the code of the hold that the world explains."""
-    if project.block is None:
-        return None, None
-    if played.world.vault.posture != "open":
-        return None, "keyVersionsUnknown"
-    target = _newest_usable(played, project)
-    if target is None:
-        return project.key_identifier, None
-    if played.history.mode == "off":
-        return project.key_identifier, None
-    if played.history.mode == "approve":
-        return None, "approvalMissing"
-    if not project.valid:
-        return None, "currentKeyInvalid"
-    if _was_refused(played, project.id, target):
-        return None, "atlasRefusedTarget"
-    return (project.key_identifier if played.history.dry_run else target), None
-
-
-def _newest_usable(played: Played, project: Project) -> str | None:
-    """The version to push, None where the one in use is the newest usable."""
-    world, now = played.world, played.world.now
-    current = world.key.versions.get((project.key_identifier or "").rpartition("/")[2])
-    born = int(current.created_at.timestamp()) if current is not None else -1
-    usable = [
-        version
-        for version in world.key.versions.values()
-        if int(version.created_at.timestamp()) > born
-        and version.enabled
-        and (version.not_before is None or version.not_before <= now)
-        and (version.expires_at is None or version.expires_at - now >= MINIMUM_REMAINING)
-        and version.kty.startswith("RSA")
-        and {"encrypt", "decrypt"} <= set(version.key_ops)
-    ]
-    if not usable:
-        return None
-    # Of two versions of one second the app takes the greater name, so that every instance takes the same.
-    newest = max(usable, key=lambda version: (int(version.created_at.timestamp()), version.version))
-    return world.vault.state.identifier(world.key, newest)
-
-
-def _was_refused(played: Played, project_id: str, target: str) -> bool:
-    return any(
-        p.project_id == project_id and target_of(p) == target and refused_for_good(p) and p.heard_at is not None
-        for p in pushes(played)
-    )
 
 
 def _had_it_already(played: Played, operation: dict[str, Any], ended_at: float) -> Iterator[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from simulator.worlds import APPLICATION_SECRET
 from tests.harness.evidence import pushes, refused_for_good, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from simulator.key_vault.state import Version
     from tests.harness.player import Played
@@ -19,6 +21,15 @@ ROUNDING = 0.001
 MINIMUM_REMAINING = timedelta(hours=72)
 MOST_REFUSED_A_DAY = 2
 DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A key version as an answer told of it."""
+
+    attributes: Mapping[str, Any]
+    kind: str
+    operations: Sequence[str]
 
 
 def pushes_only_forwards(played: Played) -> Iterator[str]:
@@ -40,16 +51,17 @@ def pushes_only_forwards(played: Played) -> Iterator[str]:
 
 
 def pushes_only_what_it_saw_usable(played: Played) -> Iterator[str]:
-    """The run itself was told by the vault that the target can be used."""
+    """The run itself was told by the vault, or by Resource Manager, that the target can be used."""
     for push in pushes(played):
         target = target_of(push)
-        told = [s for s in _of_run_before(played, push) if (s.told or {}).get("key", {}).get("kid") == target]
+        told = [(s, seen) for s in _of_run_before(played, push) if (seen := _seen(s.told, target)) is not None]
         if not told:
             yield f"{push.run}: pushed ..{target[-6:]} without having looked at it"
             continue
-        at = played.began + timedelta(seconds=told[-1].heard_at or 0.0)
+        sent, seen = told[-1]
+        at = played.began + timedelta(seconds=sent.heard_at or 0.0)
         pushed_at = played.began + timedelta(seconds=push.asked_at)
-        if lacks := _lacks(told[-1].told, at, pushed_at):
+        if lacks := _lacks(seen, at, pushed_at):
             yield f"{push.run}: pushed ..{target[-6:]}, which {lacks}"
 
 
@@ -71,21 +83,12 @@ def pushes_change_nothing_else(played: Played) -> Iterator[str]:
         if block is None:
             continue
         wanted = {name: value for name, value in block.items() if name != "valid"} | {"keyIdentifier": target_of(push)}
+        if played.history.application:
+            wanted["secret"] = APPLICATION_SECRET
         if push.request.json() != {"azureKeyVault": wanted}:
             yield f"{push.run}: the body differs from the block as read: {push.request.json()}"
         if block.get("enabled") is not True:
             yield f"{push.run}: pushed where encryption is off"
-
-
-def pushes_only_where_allowed(played: Played) -> Iterator[str]:
-    """Never under dry run; in modes off and approve only by an operator's order."""
-    history = played.history
-    for push in pushes(played):
-        if history.dry_run:
-            yield f"{push.run}: pushed under dry run"
-        ordered = [o for o in played.orders if o[1] == push.project_id and o[0] <= push.asked_at]
-        if history.mode != "auto" and not any(wanted in {None, target_of(push)} for _, _, wanted in ordered):
-            yield f"{push.run}: pushed in mode {history.mode} without an order"
 
 
 def does_not_storm_refusals(played: Played) -> Iterator[str]:
@@ -134,16 +137,30 @@ def _key_of(identifier: str) -> str:
     return "/".join(identifier.lower().split("/")[:5])
 
 
-def _lacks(told: dict[str, Any], at: datetime, pushed_at: datetime) -> str | None:
+def _seen(told: Any, identifier: str) -> _Seen | None:
+    """What an answer of a vault, or of Resource Manager, says of one version; None where it is about something else."""
+    if not isinstance(told, dict):
+        return None
+    if told.get("key", {}).get("kid") == identifier:
+        return _Seen(told["attributes"], told["key"]["kty"], told["key"]["key_ops"])
+    properties = told.get("properties")
+    if isinstance(properties, dict) and "kty" in properties:
+        # Resource Manager writes the port into its identifiers.
+        named = str(properties["keyUriWithVersion"]).replace(":443/", "/")
+        if named == identifier:
+            return _Seen(properties["attributes"], properties["kty"], properties["keyOps"])
+    return None
+
+
+def _lacks(told: _Seen, at: datetime, pushed_at: datetime) -> str | None:
     """Say what made a version unusable. One that was to begin when it was read may have begun before it was pushed."""
-    attributes, key = told["attributes"], told["key"]
-    begins, ends = attributes.get("nbf"), attributes.get("exp")
-    if attributes.get("enabled") is not True:
+    begins, ends = told.attributes.get("nbf"), told.attributes.get("exp")
+    if told.attributes.get("enabled") is not True:
         return "was disabled"
     if begins is not None and datetime.fromtimestamp(begins, UTC) > pushed_at:
         return "had not begun"
     if ends is not None and datetime.fromtimestamp(ends, UTC) - at < MINIMUM_REMAINING - timedelta(minutes=1):
         return "was about to end"
-    if key["kty"] not in {"RSA", "RSA-HSM"} or not {"encrypt", "decrypt"} <= set(key["key_ops"]):
+    if told.kind not in {"RSA", "RSA-HSM"} or not {"encrypt", "decrypt"} <= set(told.operations):
         return "was of the wrong kind"
     return None

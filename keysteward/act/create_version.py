@@ -1,0 +1,104 @@
+"""
+Let a vault make a new version of a key: the one place that changes anything in a vault's data plane.
+
+The call is not idempotent, so everything before it is there to send it once. The intent is remembered before anything
+else; then the key's versions and the stop buttons are read anew, and the call goes out within two seconds of that, or
+not at all. An answer that is lost stays an intent, and whoever finds it sends nothing for a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from keysteward.clock import Clock
+from keysteward.errors import RefusedError, TryLaterError
+from keysteward.limits import FRESH_SECONDS
+from keysteward.store.lease import Lease
+from keysteward.vocabulary import KeyIdentifier, KeyVersion
+
+MOST_LOOKS = 3
+
+
+class VersionMaker(Protocol):
+    """The data plane, as ``KeyVaultClient`` changes it."""
+
+    async def create_version(self, key: KeyIdentifier) -> KeyVersion: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The vault answered with the new version."""
+
+    version: KeyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """
+    The vault did not make one, or nobody knows.
+
+    ``sent``: whether the request may have left. ``refused``: the vault said no, so that nothing was made.
+    """
+
+    code: str
+    message: str
+    sent: bool
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What speaks against the version, now that everything was read anew."""
+
+    code: str
+    message: str
+
+
+class KeyVersionCreator:
+    """Makes versions under a lease. One per process."""
+
+    def __init__(self, key_vault: VersionMaker, clock: Clock) -> None:
+        self._key_vault = key_vault
+        self._clock = clock
+
+    async def create(
+        self,
+        key: KeyIdentifier,
+        *,
+        lease: Lease,
+        intend: Callable[[], Awaitable[None]],
+        look_again: Callable[[], Awaitable[Objection | None]],
+    ) -> Made | NotMade:
+        """
+        Make one version of *key*, unless something speaks against it.
+
+        Args:
+            key: versionless.
+            lease: of the vault; proven before the intent is written.
+            intend: writes the intent, with the record that keeps every later run from asking again.
+            look_again: reads versions and stop buttons anew, and decides on them.
+        """
+        await lease.renew()
+        await intend()
+        for _ in range(MOST_LOOKS):
+            await lease.ensure()
+            looked_at = self._clock.now()
+            objection = await look_again()
+            if objection is not None:
+                return NotMade(objection.code, objection.message, sent=False)
+            await lease.ensure()
+            if self._clock.now() - looked_at <= timedelta(seconds=FRESH_SECONDS):
+                return await self._send(key)
+        return NotMade("readsTooSlow", f"the last look took longer than {FRESH_SECONDS} s, three times", sent=False)
+
+    async def _send(self, key: KeyIdentifier) -> Made | NotMade:
+        try:
+            return Made(await self._key_vault.create_version(key))
+        except RefusedError as error:
+            return NotMade(error.code, error.message, sent=True, refused=True)
+        except TryLaterError as error:
+            # Some of these never left, but a day's wait costs less than a version too many.
+            return NotMade(error.code, error.message, sent=True)
