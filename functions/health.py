@@ -46,6 +46,9 @@ async def health() -> Answered:
         period = app.settings.reconcile_period_seconds
         checks.append(rules.HealthCheck("storage", "pass", "the app's storage answers"))
         checks.append(rules.age_check(observed, app.clock.now(), period, UP_SINCE))
+        if app.fleet.discovers:
+            read_at = (await app.state.fleet()).record.read_at
+            checks.append(rules.list_check(read_at, app.clock.now(), period, UP_SINCE))
         checks.append(rules.outbox_check(await app.outbox.oldest_open(app.clock.now())))
     except StorageError:
         checks.append(rules.HealthCheck("storage", "warn", "the app's storage does not answer; the log says more"))

@@ -37,7 +37,7 @@ async def hold_project(call: Call) -> Answered:
         Need.OPERATOR,
         {200: (StandingHold,)},
         parameters=(REASON,),
-        problems=("projectNotFound", "holdNotSet"),
+        problems=("projectNotFound", "holdNotSet", "holdChanged"),
     )
 )
 async def release_project(call: Call) -> Answered:
@@ -70,7 +70,7 @@ async def hold_vault(call: Call) -> Answered:
         Need.OPERATOR,
         {200: (StandingHold,)},
         parameters=(REASON,),
-        problems=("vaultNotFound", "holdNotSet"),
+        problems=("vaultNotFound", "holdNotSet", "holdChanged"),
     )
 )
 async def release_vault(call: Call) -> Answered:

@@ -204,7 +204,8 @@ def read_body(req: func.HttpRequest, kind: type[Any], *, only_json: bool) -> Any
     """
     Read a JSON body as *kind* (a msgspec Struct that forbids unknown fields); an empty body is an empty object.
 
-    With *only_json* it must say that it is JSON. Without, whoever holds a key may send it as curl sends a body.
+    With *only_json* the request must say that it is JSON, also of no body. Without, whoever holds a key may send it
+    as curl sends a body.
 
     Raises:
         RequestError: 400 with the place in the body, 413 for a body that is too large, 415 for one of another type.
@@ -213,7 +214,7 @@ def read_body(req: func.HttpRequest, kind: type[Any], *, only_json: bool) -> Any
     if len(body) > LONGEST_BODY:
         raise RequestError("bodyTooLarge", f"A body has at most {LONGEST_BODY} bytes.")
     # A page of another site can make a signed-in browser send a form, but not JSON unless we say that it may.
-    if body and only_json and not _is_json(req.headers.get("content-type", "")):
+    if only_json and not _is_json(req.headers.get("content-type", "")):
         raise RequestError("contentTypeUnsupported", "Send the body with Content-Type: application/json.")
     try:
         return msgspec.json.decode(body or b"{}", type=kind)

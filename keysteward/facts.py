@@ -63,10 +63,12 @@ class KeyVersions:
     complete: bool
     source: str
     """Who spoke: ``dataPlane`` or ``resourceManager``."""
+    named_newest: str | None = None
+    """The version that the source itself called the newest: of two of one second only it can tell."""
 
     @property
     def newest(self) -> KeyVersion | None:
-        return max(self.versions, key=lambda v: (v.created_at, v.version), default=None)
+        return max(self.versions, key=lambda v: (v.created_at, v.version == self.named_newest, v.version), default=None)
 
     def find(self, version: str) -> KeyVersion | None:
         return next((v for v in self.versions if v.version == version), None)
@@ -98,9 +100,9 @@ class OperatorHold:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """An operator's approval of one version (32 hexadecimal digits) of the key in use. ``used``: Atlas took it once."""
+    """An operator's approval of one exact identifier. ``used``: Atlas took it once."""
 
-    version: str
+    identifier: KeyIdentifier
     used: bool
 
 

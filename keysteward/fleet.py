@@ -125,8 +125,9 @@ class Fleet:
 
     async def _discover(self, lease: Lease) -> float | None:
         """Read the list and keep it. Says when to look again (seconds) where it could not be read."""
-        found, stored = await asyncio.gather(known(self.atlas.projects()), self.state.fleet())
-        record = stored.record
+        # One after the other: a storage that fails ends the run, and may not leave a request behind it.
+        stored = await self.state.fleet()
+        found, record = await known(self.atlas.projects()), stored.record
         wait: float | None = None
         if isinstance(found, Unknown):
             log.warning("the list of projects could not be read", extra={"code": found.code, "why": found.why})

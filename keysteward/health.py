@@ -41,7 +41,9 @@ def age_check(
 
     Two missed runs of the timer are too many. A project never seen counts from the start of this process.
     """
-    oldest = min((at or up_since for at in observed), default=up_since)
+    if not observed:
+        return HealthCheck("lastReconcile", "pass", "there is no project to look at")
+    oldest = min(at or up_since for at in observed)
     late = now - oldest > timedelta(seconds=2 * period_seconds) + SLACK
     never = sum(at is None for at in observed)
     seen = f"{len(observed) - never} of {len(observed)} projects seen; oldest look {_minutes(now - oldest)} min ago"
@@ -49,6 +51,15 @@ def age_check(
         remedy = "two timer runs were missed: look at the log of reconcile_projects and work"
         return HealthCheck("lastReconcile", "warn", f"{seen}; {remedy}")
     return HealthCheck("lastReconcile", "pass", seen)
+
+
+def list_check(read_at: datetime | None, now: datetime, period_seconds: int, up_since: datetime) -> HealthCheck:
+    """Say how old the list of projects is that the credential sees (``ATLAS_PROJECT_IDS=*``)."""
+    age = now - (read_at or up_since)
+    if age > timedelta(seconds=2 * period_seconds) + SLACK:
+        told = f"the list of projects was last read {_minutes(age)} min ago"
+        return HealthCheck("projectList", "warn", f"{told}; the log of keysteward.fleet says why")
+    return HealthCheck("projectList", "pass", f"the list of projects is {_minutes(age)} min old")
 
 
 def door_check(auth: str, *, easy_auth: bool) -> HealthCheck:

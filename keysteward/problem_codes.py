@@ -144,6 +144,12 @@ PROBLEM_CODES: dict[str, ProblemCode] = {
             "Switch App Service authentication on, or set KEYSTEWARD_AUTH to keys.",
         ),
         ProblemCode(
+            "holdChanged",
+            409,
+            "The hold is another one by now",
+            "Look at the hold that is in force, and lift that one if it is the one you mean.",
+        ),
+        ProblemCode(
             "misconfigured",
             503,
             "The app is not configured",

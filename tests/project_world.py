@@ -52,6 +52,8 @@ class World:
         self.outcome: Callable[[KeyIdentifier], Pushed | NotPushed] = taken
         self.dies_after_announcing = False
         self.pushed: list[KeyIdentifier] = []
+        self.meanwhile: Callable[[], Awaitable[None]] = _nothing
+        """Happens while a push is under way."""
         numbers = itertools.count(1)
         self.random: Callable[[int], str] = lambda size: f"{next(numbers):0{size * 2}x}"
         self.tables: Tables = ModelTables(lambda: self.time, _let_go)
@@ -98,13 +100,16 @@ class World:
         secret: str | None,
         lease: Lease,
         stop_button: StopButton,
+        before: datetime | None,
         announce: Callable[[], Awaitable[None]],
         intend: Callable[[], Awaitable[None]],
     ) -> Pushed | NotPushed:
         assert secret is None
         assert lease.scope == SCOPE
         assert stop_button.read_at <= self.time
+        assert before is None or before > self.time
         self.pushed.append(target)
+        await self.meanwhile()
         await announce()
         if self.dies_after_announcing:
             raise Killed
@@ -170,6 +175,12 @@ class World:
         )
         await self.state.save_hold(SCOPE, order)
 
+    async def lift(self) -> None:
+        """Lift the hold."""
+        stored = await self.state.stored_hold(SCOPE)
+        assert stored is not None
+        assert await self.state.lift_hold(SCOPE, stored)
+
     async def approve(self, identifier: KeyIdentifier) -> None:
         """Approve an identifier, as an operator does."""
         approval = ApprovalRecord(
@@ -192,6 +203,10 @@ def taken(target: KeyIdentifier) -> Pushed:
 
 def refused(_: KeyIdentifier) -> NotPushed:
     return NotPushed("AZURE_KEY_VAULT_KEY_NOT_FOUND", "400", permanent=True)
+
+
+async def _nothing() -> None:
+    return
 
 
 async def _let_go(_point: str) -> None:

@@ -77,6 +77,7 @@ class KeyIdentifierPusher:
         secret: str | None,
         lease: Lease,
         stop_button: StopButton,
+        before: datetime | None,
         announce: Callable[[], Awaitable[None]],
         intend: Callable[[], Awaitable[None]],
     ) -> Pushed | NotPushed:
@@ -90,6 +91,7 @@ class KeyIdentifierPusher:
             secret: the Azure application's secret, where the customer wants it sent along.
             lease: proven just before the call.
             stop_button: found released at most two seconds before the call.
+            before: not pushed from this time on (None: at any time).
             announce: writes down that a push is coming, and under which name its intent will be found.
             intend: writes the intent, and the record that the next run starts from; only once the lease is proven.
         """
@@ -100,6 +102,8 @@ class KeyIdentifierPusher:
         fresh = await self._fresh(project_id, observation, lease, stop_button)
         if isinstance(fresh, NotPushed):
             return fresh
+        if before is not None and self._clock.now() >= before:
+            return NotPushed("windowClosed", "the window ended before the push could be sent", changed=True)
         assert fresh.block is not None, "a block was read with the facts"
         try:
             read = await self._atlas.push_key_identifier(project_id, fresh.block, target, secret)

@@ -15,7 +15,6 @@ from keysteward.clock import Clock
 from keysteward.decide.rotation import RotateRequest
 from keysteward.errors import LeaseLostError, RequestError
 from keysteward.messages import ReconcileMessage, encode
-from keysteward.reconcile.inputs import version_of
 from keysteward.store.audit import Audit
 from keysteward.store.ports import StorageError, WorkQueue
 from keysteward.store.records import ApprovalRecord, AuditRecord
@@ -63,10 +62,10 @@ class Approvals:
         return views.approval_view(approval, views.operators_hold(look.remembered.hold, look.now))
 
     async def _save(self, approval: ApprovalRecord) -> None:
-        """Write the approval in the place of one of the same version, used or not: the newest word counts."""
+        """Write the approval in the place of one of the same identifier, used or not: the newest word counts."""
         for _ in range(_TRIES):
             before = await self.state.approvals(approval.project_id)
-            etag = next((s.etag for s in before if version_of(s.record) == version_of(approval)), "")
+            etag = next((s.etag for s in before if s.record.identifier == approval.identifier), "")
             try:
                 return await self.state.save_approval(Stored(approval, etag))
             except LeaseLostError:

@@ -70,12 +70,16 @@ class Api:
     async def projects(self) -> answers.ProjectList:
         """List every project that the app looks after, from records."""
         fleet = self.lookout.fleet
-        members, records, holds = await asyncio.gather(
-            fleet.members(), self.state.projects(), self.state.holds("project")
+        members, records, holds, on_vaults = await asyncio.gather(
+            fleet.members(), self.state.projects(), self.state.holds("project"), self.state.holds("vault")
         )
         seen, now = {record.project_id: record for record in records}, self.clock.now()
         shown = [
-            views.project_summary(seen.get(p) or ProjectRecord(project_id=p), operator_hold(holds.get(p)), now)
+            views.project_summary(
+                seen.get(p) or ProjectRecord(project_id=p),
+                [operator_hold(holds.get(p)), operator_hold(on_vaults.get(_vault_of(seen.get(p))))],
+                now,
+            )
             for p in members
             if fleet.lists(seen.get(p))
         ]
@@ -92,7 +96,7 @@ class Api:
             checks=[views.check_view(check) for check in look.checks],
             plan=views.plan_view(look.plan),
             hold=look.hold,
-            approvals=[views.approval_view(stored.record, held) for stored in look.remembered.approvals.values()],
+            approvals=[views.approval_view(stored.record, held) for stored in look.remembered.approvals],
             last_outcome=views.outcome_view(look.remembered.record.last_outcome),
         )
 
@@ -226,3 +230,7 @@ def _audit_scope(project: str | None, vault: str | None) -> str | None:
             raise RequestError("vaultNameMalformed", "A vault name is 3 to 24 letters, digits and hyphens.")
         return f"vault:{vault.lower()}"
     return None
+
+
+def _vault_of(record: ProjectRecord | None) -> str:
+    return (record.vault or "") if record is not None else ""

@@ -92,9 +92,10 @@ class Holds:
         return _shown(order)
 
     async def _lift(self, scope: Scope, reason: str, who: str) -> answers.StandingHold:
-        now, order = self.clock.now(), await self.state.hold(scope)
-        if order is None or (order.until is not None and order.until <= now):
+        now, stored = self.clock.now(), await self.state.stored_hold(scope)
+        if stored is None or (stored.record.until is not None and stored.record.until <= now):
             raise RequestError("holdNotSet", "No hold is in force here.")
+        order = stored.record
         intent = AuditRecord(
             at=now,
             who=who,
@@ -105,7 +106,9 @@ class Holds:
             before=_in_words(order),
         )
         key = await self.audit.add(intent)
-        await self.state.lift_hold(scope)
+        if not await self.state.lift_hold(scope, stored):
+            await self.audit.close(key, "notDone", evidence="the hold was changed or lifted meanwhile")
+            raise RequestError("holdChanged", "Somebody set or lifted a hold here at the same moment.")
         await self.audit.close(key, "done")
         await self._look_again(scope)
         return _shown(order)

@@ -17,15 +17,22 @@ from keysteward.clock import Clock
 from keysteward.decide.rotation import RotateRequest, RotationDecision, decide_rotation
 from keysteward.decide.version_creation import CreationDecision, decide_version_creation
 from keysteward.errors import RequestError
-from keysteward.facts import ProjectFacts, identifier_in_use
+from keysteward.facts import OperatorHold, ProjectFacts, identifier_in_use
 from keysteward.observe.permit import NoPermitNeeded
 from keysteward.observe.project import ProjectObserver
 from keysteward.plan import CheckResult, Plan
 from keysteward.policy import Policy
-from keysteward.reconcile.inputs import Remembered, creation_input, recall, rotation_input
+from keysteward.reconcile.inputs import (
+    Remembered,
+    creation_input,
+    operator_hold,
+    recall,
+    rotation_input,
+    take_in_reversal,
+)
 from keysteward.store.records import ProjectRecord
 from keysteward.store.state import State
-from keysteward.vocabulary import PROJECT_ID, InvalidNameError, KeyIdentifier
+from keysteward.vocabulary import PROJECT_ID, InvalidNameError, KeyIdentifier, Scope
 
 REFUSED_REQUESTS = frozenset({"requestedVersionUnusable", "requestedVersionNotNewer"})
 
@@ -46,6 +53,7 @@ class Look:
     decision: RotationDecision
     creation: CreationDecision
     now: datetime
+    vault_hold: OperatorHold | None = None
 
     @property
     def plan(self) -> Plan:
@@ -60,8 +68,9 @@ class Look:
 
     @property
     def hold(self) -> answers.ShownHold:
-        """What holds the project back: an operator, else the decision."""
-        return views.standing_hold(self.remembered.hold, self.plan, self.remembered.record, self.now)
+        """What holds the project back: an operator, of the project or of its vault, else the decision."""
+        held = self.remembered.hold if views.operators_hold(self.remembered.hold, self.now) else self.vault_hold
+        return views.standing_hold(held, self.plan, self.remembered.record, self.now)
 
     @property
     def dry_run(self) -> answers.DryRun:
@@ -114,9 +123,12 @@ class Lookout:
         )
         now, policy = self.clock.now(), self.policy.project(project_id).rotation
         facts = observation.facts
+        take_in_reversal(remembered.record, facts, now)
         decision = decide_rotation(rotation_input(facts, remembered, policy, now, request))
         creation = decide_version_creation(await creation_input(self.state, facts, remembered, policy, now))
-        return Look(facts, remembered, decision, creation, now)
+        key = identifier_in_use(facts)
+        vault_hold = operator_hold(await self.state.hold(Scope.vault(key.vault))) if key is not None else None
+        return Look(facts, remembered, decision, creation, now, vault_hold)
 
 
 def exact_identifier(text: str) -> KeyIdentifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
@@ -22,8 +23,11 @@ from keysteward.store.records import (
 from keysteward.vocabulary import KeyVersion
 
 
-def project_summary(record: ProjectRecord, held: OperatorHold | None, now: datetime) -> answers.ProjectSummary:
-    """Show a project from its record; what was never seen is null."""
+def project_summary(
+    record: ProjectRecord, held: Sequence[OperatorHold | None], now: datetime
+) -> answers.ProjectSummary:
+    """Show a project from its record; what was never seen is null. Of operators' holds the first in force counts."""
+    standing = next((shown for one in held if (shown := operators_hold(one, now)) is not None), None)
     return answers.ProjectSummary(
         project_id=record.project_id,
         name=record.name,
@@ -37,7 +41,7 @@ def project_summary(record: ProjectRecord, held: OperatorHold | None, now: datet
         access=answers.AccessState(state="unknown", reason="notObserved"),
         network=answers.NetworkState(state="unknown"),
         clusters=answers.ClusterCounts(encrypted=record.clusters_encrypted, paused=record.clusters_paused),
-        hold=operators_hold(held, now) or _hold_of_record(record.hold),
+        hold=standing or _hold_of_record(record.hold),
         observed_at=record.observed_at,
     )
 

@@ -2,7 +2,8 @@
 Count how often something else put an older key identifier back. Pure.
 
 A reversal is a change of what is there, not a state: an older identifier that stays counts once, and again only after
-the newer one had come back. What cannot be told (a version that was not read, another key) is no reversal.
+the newer one had come back. An identifier without a version in the place of one that names it is a reversal as well.
+What cannot be told (a version that was not read, another key) is none.
 """
 
 from __future__ import annotations
@@ -43,20 +44,28 @@ def note_reversal(
 ) -> Reversals:
     """Take in which identifier Atlas uses now. Orders by creation time; the same second is neither older nor newer."""
     known = replace(before, seen_at=before.within_a_day(now))
-    if in_use is None or in_use.version is None:
+    if in_use is None:
         return known
     highest = known.rotated_to
     if highest is None or not highest.same_key(in_use):
-        return Reversals(rotated_to=in_use)
+        return Reversals(rotated_to=in_use if in_use.version is not None else None)
     if highest.version == in_use.version:
         return replace(known, standing=False)
-    if isinstance(versions, Unknown) or highest.version is None:
+    is_newer = False if in_use.version is None else _is_newer(in_use, highest, versions)
+    if is_newer is None or (not is_newer and known.standing):
         return known
-    now_used, had = versions.find(in_use.version), versions.find(highest.version)
-    if now_used is None or had is None or now_used.created_at == had.created_at:
-        return known
-    if now_used.created_at > had.created_at:
+    if is_newer:
         return replace(known, rotated_to=in_use, standing=False)
-    if known.standing:
-        return known
     return replace(known, standing=True, seen_at=(*known.seen_at, now))
+
+
+def _is_newer(one: KeyIdentifier, other: KeyIdentifier, versions: Fact[KeyVersions]) -> bool | None:
+    """Whether *one* was created after *other*, both versions of one key; None where that cannot be told."""
+    if isinstance(versions, Unknown) or one.version is None or other.version is None:
+        return None
+    if versions.newest is not None and versions.newest.version == one.version:
+        return True  # where the newest is in use only that one is read
+    first, second = versions.find(one.version), versions.find(other.version)
+    if first is None or second is None or first.created_at == second.created_at:
+        return None
+    return first.created_at > second.created_at

@@ -91,6 +91,8 @@ class RotationDecision:
     current: KeyIdentifier | None
     target: KeyIdentifier | None
     look_again_at: datetime | None = None
+    push_before: datetime | None = None
+    """When the window ends that lets the target be pushed; None: no window does."""
 
 
 def what_it_lacks(version: KeyVersion, minimum_remaining: timedelta, now: datetime) -> str | None:
@@ -142,7 +144,9 @@ def decide_rotation(given: RotationInput) -> RotationDecision:
     action = Action(
         ActionKind.PUSH_KEY_IDENTIFIER, "encryptionAtRest", {"from": str(current), "to": str(target)}, reason
     )
-    return RotationDecision("due", reason, Plan(actions=(action,)), result.checks, current, target)
+    plan = Plan(actions=(action,))
+    ends_at = open_until(given.policy.windows, given.now) if given.request is None else None
+    return RotationDecision("due", reason, plan, result.checks, current, target, push_before=ends_at)
 
 
 def _look_again_at(given: RotationInput, end: Hold | Done | None) -> datetime | None:
@@ -231,8 +235,9 @@ def _allowed_target(given: RotationInput) -> KeyIdentifier | None:
 
 def _approved_versions(given: RotationInput) -> frozenset[str]:
     """Versions whose approval is unused, or stands for the repair of a reversal: Atlas took it, and it was put back."""
-    repaired = given.reversals.rotated_to.version if given.reversals.rotated_to is not None else None
-    return frozenset(a.version for a in given.approvals if not a.used or a.version == repaired)
+    current, repaired = _in_use(given), given.reversals.rotated_to
+    standing = [a.identifier for a in given.approvals if not a.used or a.identifier == repaired]
+    return frozenset(i.version for i in standing if i.same_key(current) and i.version is not None)
 
 
 def _encryption_is_read(given: RotationInput) -> Finding:

@@ -97,7 +97,8 @@ class KeyReader:
         if isinstance(listed, Unknown):
             return listed
         found = {v.version: v for v in listed.value} | {newest.value.version: newest.value}
-        whole = KeyVersions(tuple(found.values()), complete=True, source=listed.source)
+        named = newest.value.version
+        whole = KeyVersions(tuple(found.values()), complete=True, source=listed.source, named_newest=named)
         if key.version is not None and whole.find(key.version) is None:
             return whole
         newer = newer_versions(whole, key)

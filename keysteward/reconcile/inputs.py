@@ -7,12 +7,12 @@ A reconcile and a look by the API read and turn it in the same way, so that the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from keysteward.clock import Clock
-from keysteward.decide.reversals import Reversals
+from keysteward.decide.reversals import Reversals, note_reversal
 from keysteward.decide.rotation import Attempt, RotateRequest, RotationInput
 from keysteward.decide.version_creation import CreationInput, LastCreation, asks_for_versions
 from keysteward.facts import Approval, Job, OperatorHold, ProjectFacts, identifier_in_use
@@ -37,13 +37,13 @@ class Remembered:
     """
     A project as the app remembers it.
 
-    ``operations`` are the open ones by id, oldest first; ``approvals`` by version, used ones too; ``holds_read_at`` is
+    ``operations`` are the open ones by id, oldest first; ``approvals`` are all, used ones too; ``holds_read_at`` is
     from before the holds were read.
     """
 
     stored: Stored[ProjectRecord]
     operations: dict[str, Stored[OperationRecord]]
-    approvals: dict[str, Stored[ApprovalRecord]]
+    approvals: list[Stored[ApprovalRecord]]
     hold: OperatorHold | None
     holds_read_at: datetime
 
@@ -64,7 +64,7 @@ async def recall(state: State, clock: Clock, project_id: str) -> Remembered:
     return Remembered(
         stored,
         {operation.record.operation_id: operation for operation in found},
-        {version_of(approval.record): approval for approval in approvals},
+        approvals,
         operator_hold(order),
         read_at,
     )
@@ -132,12 +132,16 @@ def operator_hold(order: HoldOrderRecord | None) -> OperatorHold | None:
     return OperatorHold(jobs, order.who, order.reason, order.since, order.until)
 
 
-def approvals_of(stored: Mapping[str, Stored[ApprovalRecord]]) -> tuple[Approval, ...]:
-    return tuple(Approval(version, s.record.used_at is not None) for version, s in stored.items())
+def approvals_of(stored: Iterable[Stored[ApprovalRecord]]) -> tuple[Approval, ...]:
+    return tuple(Approval(KeyIdentifier.parse(s.record.identifier), s.record.used_at is not None) for s in stored)
 
 
-def version_of(approval: ApprovalRecord) -> str:
-    return approval.identifier.rpartition("/")[2]
+def take_in_reversal(record: ProjectRecord, facts: ProjectFacts, now: datetime) -> bool:
+    """Take into the record which identifier Atlas uses now; says whether that is a reversal, and a new one."""
+    before = reversals_of(record.reversals)
+    after = note_reversal(before, identifier_in_use(facts), facts.key_versions, now)
+    record.reversals = reversals_record(after)
+    return after.standing and not before.standing
 
 
 def reversals_of(record: ReversalsRecord) -> Reversals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from keysteward.decide.rotation import RotationDecision
@@ -67,7 +67,8 @@ class Ending:
     How the open operations of a project stand at the end of a run. Changes operations and the record's rotation.
 
     ``unseen``: the run could not see what Atlas holds, so what became of an earlier push stays open. ``request_id``:
-    the operator's rotation that the decision was made for; it says nothing about any other rotation.
+    the operator's rotation that the decision was made for; it says nothing about any other rotation. ``may_come_late``:
+    for how long a push whose answer was lost may still be taken.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Ending:
         passing: bool,
         unseen: bool,
         request_id: str | None,
+        may_come_late: timedelta,
     ) -> None:
         self._record = record
         self._decision = decision
@@ -88,6 +90,7 @@ class Ending:
         self._passing = passing
         self._unseen = unseen
         self._request_id = request_id
+        self._may_come_late = may_come_late
 
     def of(self, operation: OperationRecord, outcome: str) -> None:
         """End or move one operation, as far as this run can say."""
@@ -117,6 +120,8 @@ class Ending:
         """Forget a push that Atlas was seen not to have taken, once no open operation goes on with it."""
         rotation = self._record.rotation
         if rotation is None or rotation.state != "pushing" or self._acted or self._unseen:
+            return
+        if self._now - rotation.begun_at < self._may_come_late:
             return
         operation = open_operations.get(rotation.operation_id)
         if operation is None or operation.ended:

@@ -7,15 +7,16 @@ Events, timers, wake-ups and operators all end here; none of them changes what a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from keysteward.act.push import KeyIdentifierPusher, NotPushed, Pushed
 from keysteward.clock import Clock
-from keysteward.decide.reversals import note_reversal
 from keysteward.decide.rotation import REFUSAL_LASTS, RotateRequest, RotationDecision, decide_rotation
 from keysteward.decide.version_creation import CreationDecision, decide_version_creation
+from keysteward.errors import LeaseLostError
 from keysteward.facts import Fact, Job, Unknown, identifier_in_use
 from keysteward.messages import ReconcileMessage, encode
 from keysteward.observe.project import Observation, ProjectObserver
@@ -28,14 +29,14 @@ from keysteward.reconcile.inputs import (
     recall,
     request_of,
     reversals_of,
-    reversals_record,
     rotation_input,
+    take_in_reversal,
 )
 from keysteward.reconcile.remember import Memory
 from keysteward.reconcile.reminders import remind_of_hold
 from keysteward.reconcile.runner import RunResult
 from keysteward.reconcile.stop_button import ScopeStopButton
-from keysteward.reconcile.under_way import UnderWay
+from keysteward.reconcile.under_way import MAY_COME_LATE, UnderWay
 from keysteward.secret import Secret
 from keysteward.store.audit import Audit
 from keysteward.store.lease import Lease
@@ -155,12 +156,8 @@ class ProjectReconciler:
 
     async def _note_reversal(self, record: ProjectRecord, observation: Observation, now: datetime) -> None:
         """Count an older identifier that something else put back, and keep it in the trail."""
-        facts, before = observation.facts, reversals_of(record.reversals)
-        in_use = identifier_in_use(facts)
-        after = note_reversal(before, in_use, facts.key_versions, now)
-        record.reversals = reversals_record(after)
-        if after.seen_at and after.seen_at != before.seen_at and after.seen_at[-1] == now:
-            await self._memory.reversed(record, str(after.rotated_to), str(in_use), len(after.seen_at), now)
+        if take_in_reversal(record, observation.facts, now):
+            await self._memory.reversed(record, str(identifier_in_use(observation.facts)), now)
 
     @property
     def _under_way(self) -> UnderWay:
@@ -190,7 +187,9 @@ class ProjectReconciler:
         target = run.decision.target
         assert target is not None, "a push has a target"
         operation = self._operation_for(run, target)
-        rotation = self._rotation_for(run, operation, target)
+        lost, rotation = run.record.rotation, self._rotation_for(run, operation, target)
+        if lost is not None and lost.state == "pushing":
+            await self.audit.close(lost.audit_key, "notDone", evidence="Atlas does not hold it; it is pushed again")
 
         async def announce() -> None:
             operation.audit_key = rotation.audit_key
@@ -238,6 +237,7 @@ class ProjectReconciler:
                 secret=secret.reveal() if secret else None,
                 lease=run.lease,
                 stop_button=stop_button,
+                before=run.decision.push_before,
                 announce=announce,
                 intend=intend,
             ),
@@ -298,12 +298,16 @@ class ProjectReconciler:
             passing=passing,
             unseen=isinstance(run.observation.facts.encryption, Unknown),
             request_id=run.request.operation_id if run.request is not None else None,
+            may_come_late=MAY_COME_LATE,
         )
         open_orders = [o for o in run.open_operations.values() if not o.ended]
         for operation in run.open_operations.values():
             ending.of(operation, run.outcome)
         await self._audit_refused_orders(run, open_orders)
         ending.forget_what_is_over(run.open_operations)
+        if run.record.rotation is not None and run.record.rotation.state == "pushing" and not run.acted:
+            over_at = run.record.rotation.begun_at + MAY_COME_LATE
+            run.looks.append(max(SOON_SECONDS, (over_at - run.now).total_seconds()))
         if _another_has_its_turn(run):
             run.looks.append(SOON_SECONDS)
         run.record.hold_reminded_at = await remind_of_hold(
@@ -327,9 +331,11 @@ class ProjectReconciler:
     async def _use_approvals(self, run: _Run) -> None:
         """An approval is used once Atlas was seen to hold its version, in whatever way: then only repairs use it."""
         taken = reversals_of(run.record.reversals).rotated_to
-        for version, approval in run.remembered.approvals.items():
-            if taken is not None and version == taken.version and approval.record.used_at is None:
-                approval.record.used_at = run.now
+        for approval in run.remembered.approvals:
+            if approval.record.identifier != str(taken) or approval.record.used_at is not None:
+                continue
+            approval.record.used_at = run.now
+            with contextlib.suppress(LeaseLostError):  # approved again just now: the next run looks at the new word
                 await self.state.save_approval(approval)
 
     async def _audit_refused_orders(self, run: _Run, were_open: list[OperationRecord]) -> None:
@@ -471,7 +477,7 @@ def _summarise(run: _Run) -> None:
     if rotation is not None:
         record.rotation_state = "rotating"
         record.rotation_reason = "clustersSettling" if rotation.state == "following" else rotation.reason
-    elif record.hold is not None and run.decision.state != "unknown":
+    elif record.hold is not None and (run.decision.plan.held or run.acted) and run.decision.state != "unknown":
         record.rotation_reason = record.hold.code
         record.rotation_state = "held"
     elif run.outcome == "dryRun":

@@ -75,7 +75,7 @@ class Memory:
         kind = ANNOUNCED_AS.get(hold.code, "RotationHeld")
         await self.outbox.announce(kind, scope, now, once, hold.data)
 
-    async def reversed(self, record: ProjectRecord, newer: str, older: str, count: int, now: datetime) -> None:
+    async def reversed(self, record: ProjectRecord, older: str, now: datetime) -> None:
         """Keep in the trail that something else put an older identifier back."""
         await self.audit.add(
             AuditRecord(
@@ -85,9 +85,9 @@ class Memory:
                 scope=f"project:{record.project_id}",
                 reason="identifierPutBack",
                 result="observed",
-                before=newer,
+                before=record.reversals.rotated_to,
                 after=older,
-                evidence=f"{count} in 24 h",
+                evidence=f"{len(record.reversals.seen_at)} in 24 h",
             )
         )
 

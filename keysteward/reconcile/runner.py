@@ -114,6 +114,8 @@ class ScopeRunner:
                 await self._wake(scope, rows, at, ReconcileMessage(scope, "wakeUp", wake_at=message.wake_at))
         except LeaseLostError:
             log.warning("lease lost; the run was ended", extra={"scope": str(scope)})
+            # It may still be ours, where only a record had changed: nobody has to wait for its end then.
+            await _give_back(lease, covered=False)
             rows = await self._read(scope)
             return await self._wake(scope, rows, rows.now + timedelta(seconds=BUSY_SECONDS), message)
         except Exception:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keysteward.decide.settlement import ClusterProgress, Settlement, decide_settlement
 from keysteward.facts import ProjectFacts, Unknown, identifier_in_use
@@ -25,6 +25,9 @@ from keysteward.store.records import (
 )
 from keysteward.store.state import State
 from keysteward.vocabulary import KeyIdentifier
+
+MAY_COME_LATE = timedelta(minutes=5)
+"""A push whose answer was lost may still be taken: until then it is not over. Unverified: how late Atlas can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,10 @@ class UnderWay:
         if rotation.state == "pushing" and in_use == rotation.to_identifier:
             evidence = "no answer was seen; Atlas holds it at the next look"
             await self.taken(record, rotation, open_operations, now, evidence)
-        elif rotation.state == "pushing":
-            # Not there (yet): the decision is made anew, and the same operation goes on with it.
+        elif rotation.state == "pushing" and now - rotation.begun_at >= MAY_COME_LATE:
+            # Not there: the decision is made anew, and the same operation goes on with it.
             await self.audit.close(rotation.audit_key, "notDone", evidence="Atlas does not hold it at the next look")
-        elif in_use != rotation.to_identifier:
+        elif rotation.state == "following" and in_use != rotation.to_identifier:
             await self.superseded(record, rotation, operation, f"Atlas holds {in_use} now", now)
 
     async def taken(

@@ -44,7 +44,7 @@ from keysteward.vocabulary import KeyIdentifier, KeyVersion, Scope
 LOOK_AGAIN_SECONDS = 60.0
 """After a lost answer, or a last look that found something: by then the vault lists what it made."""
 UNSETTLED_LOOK_SECONDS = 900.0
-"""While an answer is lost and the vault cannot be read."""
+"""While an answer is lost and the vault cannot be read, or Atlas not be asked who wants a version."""
 _NOT_ASKED = Unknown("notAsked", "nothing here depends on it")
 
 
@@ -139,6 +139,7 @@ class VaultReconciler:
         for project_id, read in zip(wanting, reads, strict=True):
             if isinstance(read, Unknown):
                 run.outcomes.append(f"{project_id} unread: {read.code}")
+                run.looks.append(UNSETTLED_LOOK_SECONDS)
                 continue
             wish = _Wish(project_id, read.facts)
             key = identifier_in_use(wish.facts(_NOT_ASKED, self.clock.now()))

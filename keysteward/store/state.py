@@ -108,8 +108,13 @@ class State:
 
     async def hold(self, scope: Scope) -> HoldOrderRecord | None:
         """Read the stop button of a scope; None where nobody pressed it. One that has run out is still there."""
+        stored = await self.stored_hold(scope)
+        return stored.record if stored is not None else None
+
+    async def stored_hold(self, scope: Scope) -> Stored[HoldOrderRecord] | None:
+        """Read the stop button with the version of its row, by which it can be released."""
         row = await self._tables.get(HOLDS, scope.kind, scope.name)
-        return _read(HoldOrderRecord, row) if row is not None else None
+        return _stored(HoldOrderRecord, row) if row is not None else None
 
     async def holds(self, kind: str) -> dict[str, HoldOrderRecord]:
         """Read every stop button that is pressed for scopes of *kind*, by the scope's name."""
@@ -119,9 +124,13 @@ class State:
         """Press the stop button of a scope, or change what it says."""
         await self._tables.upsert(HOLDS, scope.kind, scope.name, to_columns(order))
 
-    async def lift_hold(self, scope: Scope) -> None:
-        """Release the stop button; fine where it is not pressed."""
-        await self._tables.delete(HOLDS, scope.kind, scope.name)
+    async def lift_hold(self, scope: Scope, stored: Stored[HoldOrderRecord]) -> bool:
+        """Release the stop button as it was read; says whether that was done: not if somebody has pressed it since."""
+        try:
+            await self._tables.delete(HOLDS, scope.kind, scope.name, stored.etag)
+        except RowChangedError:
+            return False
+        return True
 
     async def approvals(self, project_id: str) -> list[Stored[ApprovalRecord]]:
         """Read every approval of a project, used ones too, by version."""
@@ -135,7 +144,8 @@ class State:
             LeaseLostError: somebody has: read it again.
         """
         approval = stored.record
-        key = approval.identifier.rpartition("/")[2]
+        # The whole identifier: a key that was restored into another vault keeps the names of its versions.
+        key = approval.identifier.lower().removeprefix("https://").replace("/", ".")
         stored.etag = await self._write(APPROVALS, approval.project_id, key, to_columns(approval), stored.etag)
 
     async def save_operation(self, stored: Stored[OperationRecord]) -> None:

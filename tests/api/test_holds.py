@@ -9,7 +9,7 @@ import pytest
 from keysteward.errors import RequestError
 from keysteward.reasons import hold as reason_hold
 from keysteward.store.ports import StorageError
-from keysteward.store.records import HoldOrderRecord, HoldRecord, ProjectRecord
+from keysteward.store.records import AuditRecord, HoldOrderRecord, HoldRecord, ProjectRecord
 from keysteward.store.state import Stored
 from keysteward.vocabulary import Scope
 from tests.api.world import PROJECT, STRANGER, World
@@ -203,3 +203,40 @@ async def test_a_hold_that_has_run_out_is_shown_nowhere(world: World) -> None:
     assert looked.hold is None
     assert [a.kind for a in looked.plan.actions] == ["pushKeyIdentifier"]
     assert (await world.api.show(await world.api.operation(operation.operation_id))).hold is None  # type: ignore[union-attr]
+
+
+async def test_lifting_one_hold_never_lifts_another_that_came_in_the_same_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.api.holds.set_for_project(PROJECT, BOTH, None, "freeze", "key:01234567")
+    added = world.audit.add
+
+    async def meanwhile(record: AuditRecord) -> str:
+        monkeypatch.setattr(type(world.audit), "add", original)
+        await world.api.holds.set_for_project(PROJECT, BOTH, None, "incident", "key:89abcdef")
+        return await added(record)
+
+    original = type(world.audit).add
+    monkeypatch.setattr(type(world.audit), "add", lambda _audit, record: meanwhile(record))
+    with pytest.raises(RequestError) as caught:
+        await world.api.holds.lift_for_project(PROJECT, "freeze is over", "key:01234567")
+    assert (caught.value.code, caught.value.problem.status) == ("holdChanged", 409)
+    order = await world.state.hold(SCOPE)
+    assert order is not None
+    assert order.reason == "incident"
+    assert sorted((row.what, row.result) for row in await world.trail()) == [
+        ("holdLifted", "notDone"),
+        ("holdSet", "done"),
+        ("holdSet", "done"),
+    ]
+
+
+async def test_a_hold_on_the_vault_is_shown_with_the_projects_that_use_it(world: World) -> None:
+    await world.state.save_project(Stored(ProjectRecord(project_id=PROJECT, vault="kv-acme-cmk")))
+    await world.state.index_vault(PROJECT, "kv-acme-cmk", "atlas-cmk")
+    await world.api.holds.set_for_vault("kv-acme-cmk", ["firewall"], None, "network change", "key:01234567")
+    (listed,) = (await world.api.projects()).projects
+    viewed = await world.api.project(PROJECT)
+    for shown in (listed.hold, viewed.hold):
+        assert shown is not None
+        assert (shown.code, shown.jobs, shown.reason) == ("heldByOperator", ["firewall"], "network change")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keysteward.health import HealthCheck as Check
-from keysteward.health import age_check, door_check, outbox_check, report
+from keysteward.health import age_check, door_check, list_check, outbox_check, report
 from keysteward.schedules import schedule_of
 from tests.app.shapes import Health, Problem, shaped
 from tests.app.stage import AZURE_SECRET, CLIENT_SECRET, FUNCTION_KEY, PROJECTS, QUEUE, App, key_event
@@ -175,13 +175,24 @@ QUARTER = 900
         ),
         pytest.param([NOW, NOW - timedelta(hours=1)], 60, "warn", "60 min", id="degraded by the one seen longest ago"),
         pytest.param([None], 3600, "warn", "0 of 1", id="degraded when an old process has never seen a project"),
-        pytest.param([], 60, "pass", "0 of 0", id="ok without projects"),
+        pytest.param([], 60, "pass", "no project", id="ok without projects"),
+        pytest.param([], 36_000, "pass", "no project", id="ok without projects however old the process is"),
     ],
 )
 def test_the_age_of_the_last_reconcile(observed: list[datetime | None], up_for: int, result: str, said: str) -> None:
     check = age_check(observed, NOW, QUARTER, NOW - timedelta(seconds=up_for))
     assert check.result == result, check
     assert said in check.detail
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "up_for", "result"),
+    [(0, 60, "pass"), (35, 36_000, "pass"), (36, 60, "warn"), (None, 60, "pass"), (None, 36_000, "warn")],
+    ids=["just read", "one reading missed", "two missed", "young and not read yet", "old and never read"],
+)
+def test_the_age_of_the_list_of_projects(minutes_ago: int | None, up_for: int, result: str) -> None:
+    read_at = NOW - timedelta(minutes=minutes_ago) if minutes_ago is not None else None
+    assert list_check(read_at, NOW, QUARTER, NOW - timedelta(seconds=up_for)).result == result
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ class History:
             await state.index_vault(project_id, KEY.vault, KEY.name)
         await self._for(TROUBLED_FOR)
         self.troubled, self.key_vault.refuses = False, None
-        await state.lift_hold(SCOPE)
+        await self._lift()
         self._end_hold()
         await self._for(QUIET_FOR)
 
@@ -221,7 +221,12 @@ class History:
             self.held.append((self.clock.now(), datetime.max.replace(tzinfo=UTC)))
         elif self.random.random() < 0.5:
             self._end_hold()
-            await State(self.tables).lift_hold(SCOPE)
+            await self._lift()
+
+    async def _lift(self) -> None:
+        state = State(self.tables)
+        if (stored := await state.stored_hold(SCOPE)) is not None:
+            assert await state.lift_hold(SCOPE, stored)
 
     def _end_hold(self) -> None:
         self.held = [(start, min(end, self.clock.now())) for start, end in self.held]

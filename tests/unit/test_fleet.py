@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from keysteward.fleet import DAILY, FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS, 
 from keysteward.messages import ReconcileMessage, decode
 from keysteward.settings import ALL_PROJECTS
 from keysteward.store.lease import TABLE, take_lease
+from keysteward.store.ports import StorageError
 from keysteward.store.records import ProjectRecord, VersionSeenRecord
 from keysteward.store.state import State, Stored
 from keysteward.vocabulary import Scope
@@ -339,3 +340,17 @@ async def test_a_fleet_that_lost_its_lease_writes_no_list(world: World) -> None:
     with pytest.raises(LeaseLostError):
         await world.fleet(Scope.fleet(), "timer", lease)
     assert await world.fleet.members() == (P1,)
+
+
+async def test_a_storage_that_fails_leaves_no_request_for_the_list_behind(world: World) -> None:
+    async def fails(point: str) -> None:
+        if point == "before get keystewardRecords":
+            raise StorageError(point)
+
+    page = await world.tables.query(TABLE, str(Scope.fleet()))
+    lease = await take_lease(world.tables, world, Scope.fleet(), "holder", next(iter(page.rows), None), page)
+    assert lease is not None
+    world.fleet = replace(world.fleet, state=State(ModelTables(world.now, fails)))
+    with pytest.raises(StorageError):
+        await world.fleet(Scope.fleet(), "timer", lease)
+    assert world.lists == 0

@@ -39,7 +39,7 @@ async def test_nothing_is_pushed_under_a_hold_and_it_goes_on_when_the_hold_is_li
     assert world.pushed == []
     record = await world.record()
     assert (record.rotation_state, record.rotation_reason) == ("held", "heldByOperator")
-    await world.state.lift_hold(world.scope)
+    await world.lift()
     await world.run()
     assert world.pushed == [SECOND]
 
@@ -157,3 +157,29 @@ async def test_a_closed_window_asks_for_a_look_when_the_next_one_opens() -> None
     assert look == pytest.approx(3600 - 20)
     await world.run(later=look or 0)
     assert world.pushed == [SECOND]
+
+
+async def test_an_identifier_without_a_version_that_keeps_coming_back_is_stopped_too(
+    world: World,
+) -> None:
+    for _ in range(6):
+        await world.put_back(KEY)
+        await world.run()
+    assert len(world.pushed) == 2
+    assert (await world.record()).rotation_reason == "reversalLimitReached"
+
+
+async def test_an_approval_that_is_given_while_its_own_push_is_under_way_does_not_end_the_run(approving: World) -> None:
+    await approving.approve(SECOND)
+
+    async def again() -> None:
+        (stored,) = await approving.state.approvals(approving.project)
+        stored.record.reason = "once more"
+        await approving.state.save_approval(stored)
+
+    approving.meanwhile = again
+    await approving.run()
+    assert (await approving.record()).rotation is not None
+    await approving.run()
+    (approval,) = await approving.state.approvals(approving.project)
+    assert (approval.record.reason, approval.record.used_at is not None) == ("once more", True)

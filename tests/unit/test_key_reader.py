@@ -191,3 +191,14 @@ async def test_a_version_is_looked_at_closely_only_where_the_list_did_not_tell_i
     assert isinstance(found, KeyVersions)
     assert found.find(V2) == NEW
     assert manager.calls.count("version") == (0 if is_list_full else 1)
+
+
+@pytest.mark.parametrize("named", [V2, V3])
+async def test_of_two_versions_of_one_second_the_newest_is_the_one_that_the_vault_names_so(named: str) -> None:
+    twins = {version: a_version(version, age_days=1) for version in (V2, V3)}
+    vault = Source(a_version(V1), *twins.values())
+    newest = ReadFrom(twins[named], DATA_PLANE)
+    found = await KeyReader(vault, Source()).all_versions(KEY.with_version(V1), newest, PLACE, Permits())
+    assert isinstance(found, KeyVersions)
+    assert found.newest is not None
+    assert found.newest.version == named

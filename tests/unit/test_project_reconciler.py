@@ -10,11 +10,12 @@ import pytest
 
 from keysteward.act.push import NotPushed
 from keysteward.facts import ProjectFacts, Unknown
+from keysteward.reconcile.under_way import MAY_COME_LATE
 from keysteward.store.records import AuditRecord
 from keysteward.store.state import State
 from keysteward.vocabulary import ClusterState
 from tests.builders import KEY, V1, V2, V3, a_cluster, a_version, encryption, versions
-from tests.project_world import BLIP, PROJECT, Killed, World, refused
+from tests.project_world import BLIP, PROJECT, Killed, World, refused, taken
 
 
 @pytest.fixture
@@ -168,3 +169,38 @@ async def test_a_run_done_again_after_a_crash_announces_a_hold_once(
 
 async def _dies(_state: State, _stored: object) -> None:
     raise Killed
+
+
+async def test_a_push_that_atlas_takes_late_is_taken_in_though_its_order_has_ended(world: World) -> None:
+    world.outcome = lambda _: NotPushed("atlasUnreachable", "no answer")
+    operation_id = await world.order(None)
+    await world.run()
+    await world.stop()
+    await world.run()
+    assert (await world.operation(operation_id)).state == "held"
+    await world.put_back(KEY.with_version(V2))  # Atlas was late
+    await world.run(later=60)
+    assert [one.result for one in await world.trail("pushKeyIdentifier")] == ["done"]
+    assert "RotationStarted" in await world.announced()
+
+
+async def test_a_push_that_atlas_has_not_taken_for_minutes_is_over(world: World) -> None:
+    world.outcome = lambda _: NotPushed("atlasUnreachable", "no answer")
+    await world.run()
+    await world.stop()
+    look = await world.run()
+    assert look == pytest.approx(MAY_COME_LATE.total_seconds() - 20)
+    await world.run(later=look or 0)
+    assert (await world.record()).rotation is None
+    assert [one.result for one in await world.trail("pushKeyIdentifier")] == ["notDone"]
+
+
+async def test_every_push_of_several_has_its_end_in_the_trail(world: World) -> None:
+    world.outcome = lambda _: NotPushed("atlasUnreachable", "no answer")
+    for _ in range(3):
+        await world.run()
+    world.outcome = taken
+    await world.run(later=200)
+    results = [one.result for one in await world.trail("pushKeyIdentifier")]
+    assert sorted(results) == ["done", *["notDone"] * (len(results) - 1)]
+    assert len(results) >= 3

@@ -60,7 +60,7 @@ class World:
     async def renew(self) -> None:
         return
 
-    async def push(self, *, begins_after: float) -> Pushed | NotPushed:
+    async def push(self, *, begins_after: float, before: datetime | None = None) -> Pushed | NotPushed:
         """Push on the strength of what was read at ``NOW``, after the intent has taken *begins_after* seconds."""
 
         async def announce() -> None:
@@ -78,6 +78,7 @@ class World:
             secret=None,
             lease=whole,
             stop_button=whole,
+            before=before,
             announce=announce,
             intend=intend,
         )
@@ -118,3 +119,11 @@ async def test_nothing_is_pushed_on_anything_older_than_two_seconds(
     assert isinstance(outcome, NotPushed)
     assert outcome.code == "readsTooSlow"
     assert world.pushed_at == []
+
+
+async def test_nothing_is_pushed_once_the_window_has_ended(world: World) -> None:
+    ends_at = NOW + timedelta(seconds=30)
+    outcome = await world.push(begins_after=30, before=ends_at)
+    assert isinstance(outcome, NotPushed)
+    assert (outcome.code, outcome.changed) == ("windowClosed", True)
+    assert isinstance(await world.push(begins_after=0, before=world.time + timedelta(seconds=1)), Pushed)

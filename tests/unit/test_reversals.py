@@ -55,8 +55,20 @@ def test_a_step_back_to_a_version_in_between_counts() -> None:
 
 def test_what_cannot_be_told_is_no_reversal() -> None:
     before = Reversals(SECOND)
-    for in_use, read in ((FIRST, UNREAD), (None, ALL), (KEY, ALL), (FIRST, versions(a_version(V1)))):
+    for in_use, read in ((FIRST, UNREAD), (None, ALL), (FIRST, versions(a_version(V1), a_version(V3)))):
         assert note_reversal(before, in_use, read, NOW) == before
+
+
+def test_an_identifier_without_a_version_in_the_place_of_a_pinned_one_counts_once() -> None:
+    assert len(_run(SECOND, KEY, KEY).seen_at) == 1
+    assert len(_run(SECOND, KEY, SECOND, KEY).seen_at) == 2
+    assert _run(KEY, KEY) == Reversals()
+
+
+def test_the_newest_that_somebody_else_wrote_is_taken_in_although_only_that_one_was_read() -> None:
+    found = note_reversal(Reversals(FIRST), THIRD, versions(a_version(V3, age_days=1), complete=False), NOW)
+    assert found == Reversals(THIRD)
+    assert len(note_reversal(found, FIRST, ALL, NOW).seen_at) == 1
 
 
 def test_another_key_starts_anew() -> None:
@@ -72,7 +84,7 @@ def test_a_reversal_is_forgotten_after_24_hours() -> None:
 
 @given(st.lists(st.sampled_from([FIRST, SECOND, THIRD, KEY, None]), max_size=30))
 def test_there_are_never_more_reversals_than_changes_to_an_older_identifier(seen: list[KeyIdentifier | None]) -> None:
-    changes = [i for i in seen if i is not None and i.version is not None]
-    order = {FIRST: 1, SECOND: 2, THIRD: 3}
+    changes = [i for i in seen if i is not None]
+    order = {KEY: 0, FIRST: 1, SECOND: 2, THIRD: 3}
     steps_back = sum(order[after] < order[before] for before, after in pairwise(changes))
     assert len(_run(*seen).seen_at) <= steps_back

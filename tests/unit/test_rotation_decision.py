@@ -196,42 +196,51 @@ CASES: dict[str, tuple[dict[str, Any], str, str, str | None]] = {
         {
             "policy": APPROVE,
             "key_versions": versions(OLD, NEWER, a_version(V3, age_days=0.5)),
-            "approvals": (Approval(V2, used=False),),
+            "approvals": (Approval(KEY.with_version(V2), used=False),),
         },
         "due",
         "newerVersionAvailable",
+        V2,
+    ),
+    "an approval of the same version of another vault's key is no approval": (
+        {
+            "policy": APPROVE,
+            "approvals": (Approval(KeyIdentifier("kv-old", Cloud.PUBLIC, "atlas-cmk", V2), used=False),),
+        },
+        "held",
+        "approvalMissing",
         V2,
     ),
     "an approval of an unusable version is no approval": (
         {
             "policy": APPROVE,
             "key_versions": versions(OLD, NEWER, a_version(V3, age_days=0.5, enabled=False)),
-            "approvals": (Approval(V3, used=False),),
+            "approvals": (Approval(KEY.with_version(V3), used=False),),
         },
         "held",
         "approvalMissing",
         V2,
     ),
     "a used approval does not count again": (
-        {"policy": APPROVE, "approvals": (Approval(V2, used=True),)},
+        {"policy": APPROVE, "approvals": (Approval(KEY.with_version(V2), used=True),)},
         "held",
         "approvalMissing",
         V2,
     ),
     "a used approval stands for the repair of a reversal": (
-        {"policy": APPROVE, "approvals": (Approval(V2, used=True),), "reversals": _reversals(1)},
+        {"policy": APPROVE, "approvals": (Approval(KEY.with_version(V2), used=True),), "reversals": _reversals(1)},
         "due",
         "reversalRepaired",
         V2,
     ),
     "the repairs of an approval end at the limit": (
-        {"policy": APPROVE, "approvals": (Approval(V2, used=True),), "reversals": _reversals(2, 1)},
+        {"policy": APPROVE, "approvals": (Approval(KEY.with_version(V2), used=True),), "reversals": _reversals(2, 1)},
         "held",
         "reversalLimitReached",
         V2,
     ),
     "an approval of a version that is in use allows no other": (
-        {"policy": APPROVE, "approvals": (Approval(V1, used=False),)},
+        {"policy": APPROVE, "approvals": (Approval(KEY.with_version(V1), used=False),)},
         "held",
         "approvalMissing",
         V2,
@@ -465,3 +474,10 @@ def test_the_hold_for_reversals_names_the_likely_culprits_and_the_line_to_change
     (held,) = decide_rotation(given(reversals=_reversals(2, 1))).plan.held
     for words in ("azurerm_key_vault_key.id", "ignore_changes", "Atlas Kubernetes Operator", "KeyIdentifier"):
         assert words in held.remedy
+
+
+def test_a_push_that_a_window_allows_ends_with_the_window() -> None:
+    assert decide_rotation(given(policy=_windows("0 5 * * *"))).push_before == NOW + timedelta(hours=3)
+    request = RotateRequest("op", None)
+    assert decide_rotation(given(policy=_windows("0 5 * * *"), request=request)).push_before is None
+    assert decide_rotation(given()).push_before is None

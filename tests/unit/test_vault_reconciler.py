@@ -306,3 +306,15 @@ async def test_a_hold_on_a_vault_is_told_again_once_a_day_and_asks_for_the_look_
     for _ in range(5):
         await world.run(later=DAY.total_seconds() / 2)
     assert [kind for kind in await _announced(world) if kind == "FirewallHeld"] == ["FirewallHeld"] * 2
+
+
+async def test_a_lost_answer_is_settled_soon_after_atlas_could_not_be_read(world: World) -> None:
+    world.at["after create"] = _is_lost
+    await world.run()
+    world.atlas.in_use.pop(SECOND)
+    world.at["before encryption"] = _is_lost
+    result = await world.run(later=60)
+    assert (await _one(world)).result == "intended"
+    assert result.look_again_seconds == 900
+    await world.run(later=900)
+    assert (await _one(world)).result == "done"

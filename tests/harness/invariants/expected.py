@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from tests.harness.player import Played
 
 MINIMUM_REMAINING = timedelta(hours=72)
-LATELY = timedelta(seconds=150)
-"""What changed so lately may not have been looked at yet."""
 CREATION_HOLDS = frozenset({"heldByOperator", "versionCreationRefused", "keyVersionsNotFresh"})
 
 
@@ -97,14 +95,20 @@ def _gave_way(given: _Given) -> Expected | None:
 
 def _waits_for_window(given: _Given) -> Expected | None:
     windows, now = given.played.history.windows, given.played.world.now
-    return None if is_open_within(windows, now - LATELY, now) else _held("windowClosed")
+    return None if is_open_within(windows, now - _last_look(given), now) else _held("windowClosed")
+
+
+def _last_look(given: _Given) -> timedelta:
+    """How old the app's last look may be: nothing wakes it when a window closes."""
+    return timedelta(seconds=given.played.history.timer_seconds + 200)
 
 
 def _is_refused(given: _Given) -> Expected | None:
-    if not given.project.valid:
-        return _held("currentKeyInvalid")
     refused = _was_refused(given.played, given.project.id, _target(given))
-    return _held("atlasRefusedTarget") if refused else None
+    code = "currentKeyInvalid" if not given.project.valid else "atlasRefusedTarget" if refused else None
+    if code is None:
+        return None
+    return Expected(frozenset({code, *_window_closed(given)}))
 
 
 _REASONS = (
@@ -119,11 +123,17 @@ _REASONS = (
 
 
 def _pushed(given: _Given) -> Expected:
-    history, now, current = given.played.history, given.played.world.now, given.project.key_identifier
-    if history.windows and not is_open_within(history.windows, now, now):
-        # It closed lately, perhaps before anything was due.
+    current = given.project.key_identifier
+    if _window_closed(given):
+        # Perhaps it did before anything was due.
         return Expected(frozenset({None, "windowClosed"}), frozenset({current, _target(given)}))
-    return Expected(frozenset({None}), frozenset({current if history.dry_run else _target(given)}))
+    return Expected(frozenset({None}), frozenset({current if given.played.history.dry_run else _target(given)}))
+
+
+def _window_closed(given: _Given) -> set[str]:
+    """The hold of a window that has closed lately, where there are windows."""
+    windows, now = given.played.history.windows, given.played.world.now
+    return set() if is_open_within(windows, now, now) else {"windowClosed"}
 
 
 def _target(given: _Given) -> str:
@@ -179,7 +189,7 @@ def _is_approved(played: Played, project_id: str, version: Version, record: Mapp
     repaired = str((record.get("reversals") or {}).get("rotatedTo", "")).rpartition("/")[2]
     return any(
         row["projectId"] == project_id
-        and row["rowKey"] == version.version
+        and row["identifier"].endswith(version.version)
         and (row.get("usedAt") is None or version.version == repaired)
         for row in rows_of(played, "keystewardApprovals")
     )

@@ -74,7 +74,7 @@ def pushes_only_where_allowed(played: Played) -> Iterator[str]:
     if mode == "auto":
         return
     approvals = [
-        (written.loop_at, written.partition, written.key)
+        (written.loop_at, written.partition, written.key.rpartition(".")[2])
         for written in writes_to(played, "keystewardApprovals")
         if written.run is not None and written.run.kind == "operator"
     ]

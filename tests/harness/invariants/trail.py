@@ -88,18 +88,16 @@ def ended_operations_stay_ended(played: Played) -> Iterator[str]:
 def identifiers_are_in_the_history(played: Played) -> Iterator[str]:
     """Whatever identifier a run that came to its end was told of is the history's latest at that time."""
     for project, runs in runs_of_projects(played).items():
-        noted = [
-            (w.loop_at, str(w.values["identifier"]))
-            for w in writes_to(played, "keystewardHistory")
-            if w.partition == project and w.key.startswith("identifier.")
-        ]
+        # In the order in which they stand: a run that stood still writes late what it saw early.
+        rows = [w for w in writes_to(played, "keystewardHistory") if w.partition == project]
+        rows = sorted((w for w in rows if w.key.startswith("identifier.")), key=lambda w: w.key)
+        noted = [(w.loop_at, str(w.values["identifier"])) for w in rows]
         for run in runs:
             if run.outcome != "ran" or run.ended_at is None:
                 continue
             for identifier in _told(played, run, project):
-                by_then = [what for at, what in noted if at <= run.ended_at]
                 in_run = [what for at, what in noted if run.began_at <= at <= run.ended_at]
-                before = by_then[: len(by_then) - len(in_run)]
+                before = [what for at, what in noted if at < run.began_at]
                 if identifier not in [*before[-1:], *in_run]:
                     yield f"{run}: was told of ..{identifier[-6:]}, which the history does not have"
 

@@ -21,12 +21,15 @@ def watching_costs_one_request_a_key(played: Played) -> Iterator[str]:
     world = played.world
     in_use = {(world.cloud.atlas.projects[p].key_identifier or "").rpartition("/")[2] for p in world.project_ids}
     steady = world.vault.posture == "open" and in_use == {world.key.newest.version}
-    if not steady or (world.key_changed_at is not None and (world.now - world.key_changed_at).total_seconds() < 2000):
+    if not steady:
         return
+    # The key itself changes no more since it is quiet; what Atlas has may follow later, when a window opens.
+    changed_at = max(held[-1][0] for held in played.identifiers.values())
+    since = max(played.ended_at, changed_at + 2 * STEADY_SECONDS) - STEADY_SECONDS
     began = {
         run.number: run
         for run in played.host.runs
-        if run.text == "watch_keys" and run.began_at > played.ended_at - STEADY_SECONDS and run.ended_at is not None
+        if run.text == "watch_keys" and run.began_at > since and run.ended_at is not None
     }
     asked = Counter(
         sent.run.number
