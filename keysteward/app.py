@@ -142,6 +142,9 @@ class App:
                 evidence="every try of the queue message failed; the log of work says why",
             )
         )
+        if scope == str(Scope.outbox()):
+            # An announcement would ask for the very delivery that fails, without end.
+            return
         once = f"{scope.replace(':', '-')}-poisoned-{int(now.timestamp() * 1000)}"
         await self.outbox.announce("ActionFailed", scope, now, once, {"what": "queue message given up"})
 

@@ -31,11 +31,15 @@ class TryLaterError(KeystewardError):
     Rate limit, gateway, time-out or a refusal known to be passing.
 
     After a time-out of a call that changes something, the change may have been made: read before the next attempt.
+    ``nothing_done``: it certainly was not, since nothing left or the other side said so. False: nobody knows.
     """
 
-    def __init__(self, code: str, message: str, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, retry_after_seconds: float | None = None, *, nothing_done: bool = False
+    ) -> None:
         super().__init__(code, message)
         self.retry_after_seconds = retry_after_seconds
+        self.nothing_done = nothing_done
 
 
 class RefusedError(KeystewardError):

@@ -180,6 +180,20 @@ REASONS: dict[str, Reason] = {
             "The next try is a day after the refusal.",
         ),
         _hold(
+            "versionCreationDelayed",
+            "A new version of the key is due, and several tries in a row could not be made.",
+            "Read the evidence: it names what kept the last try from being made. Keysteward goes on trying, at "
+            "least once an hour; if it cannot wait, make the version by hand.",
+        ),
+        Reason(
+            "versionCreationUnsettled",
+            "A day has not shown what became of a request for a new version of the key.",
+            "Look at the vault's list of versions. Without a new one the app asks again by itself once it can read the "
+            "list; make the version by hand where it cannot.",
+            Severity.WARNING,
+            holds=False,
+        ),
+        _hold(
             "requestedVersionUnusable",
             "The version that the operator asked for cannot be used by Atlas.",
             "Choose another version; GET /api/projects/{projectId} lists what each one lacks.",

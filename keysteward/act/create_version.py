@@ -3,7 +3,8 @@ Let a vault make a new version of a key: the one place that changes anything in 
 
 The call is not idempotent, so everything before it is there to send it once. The intent is remembered before anything
 else; then the key's versions and the stop buttons are read anew, and the call goes out within two seconds of that, or
-not at all. An answer that is lost stays an intent, and whoever finds it sends nothing for a day.
+not at all. An answer that is lost stays an intent, and whoever finds it sends nothing for a day; a request of which it
+is certain that it made nothing is put back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Protocol
 
 from keysteward.clock import Clock
@@ -35,26 +37,33 @@ class Made:
     version: KeyVersion
 
 
+class Fate(Enum):
+    """What is known of a version that was not seen to be made."""
+
+    OBJECTED = "nothing was sent, for something speaks against it"
+    FAILED = "certainly none was made; the same may go through later"
+    REFUSED = "the vault said no, and made none"
+    UNKNOWN = "the request may have reached the vault"
+
+
 @dataclass(frozen=True, slots=True)
 class NotMade:
-    """
-    The vault did not make one, or nobody knows.
-
-    ``sent``: whether the request may have left. ``refused``: the vault said no, so that nothing was made.
-    """
+    """The vault did not make one, or nobody knows."""
 
     code: str
     message: str
-    sent: bool
-    refused: bool = False
+    fate: Fate
+    retry_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """What speaks against the version, now that everything was read anew."""
+    """What speaks against the version, now that everything was read anew. ``unread``: only that this did not work."""
 
     code: str
     message: str
+    unread: bool = False
+    retry_after_seconds: float | None = None
 
 
 class KeyVersionCreator:
@@ -88,17 +97,19 @@ class KeyVersionCreator:
             looked_at = self._clock.now()
             objection = await look_again()
             if objection is not None:
-                return NotMade(objection.code, objection.message, sent=False)
+                fate = Fate.FAILED if objection.unread else Fate.OBJECTED
+                return NotMade(objection.code, objection.message, fate, objection.retry_after_seconds)
             await lease.ensure()
             if self._clock.now() - looked_at <= timedelta(seconds=FRESH_SECONDS):
                 return await self._send(key)
-        return NotMade("readsTooSlow", f"the last look took longer than {FRESH_SECONDS} s, three times", sent=False)
+        return NotMade("readsTooSlow", f"the last look took longer than {FRESH_SECONDS} s, three times", Fate.FAILED)
 
     async def _send(self, key: KeyIdentifier) -> Made | NotMade:
         try:
             return Made(await self._key_vault.create_version(key))
         except RefusedError as error:
-            return NotMade(error.code, error.message, sent=True, refused=True)
+            return NotMade(error.code, error.message, Fate.REFUSED)
         except TryLaterError as error:
-            # Some of these never left, but a day's wait costs less than a version too many.
-            return NotMade(error.code, error.message, sent=True)
+            # Where there is any doubt, a day's wait costs less than a version too many.
+            fate = Fate.FAILED if error.nothing_done else Fate.UNKNOWN
+            return NotMade(error.code, error.message, fate, error.retry_after_seconds)

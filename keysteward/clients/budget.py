@@ -33,10 +33,12 @@ class Budgets:
         now = self._clock.monotonic()
         wait = self._paused_until.get(name, 0.0) - now
         if wait > 0:
-            raise TryLaterError("pauseAskedFor", "the other side asked for a pause with Retry-After", wait)
+            message = "the other side asked for a pause with Retry-After"
+            raise TryLaterError("pauseAskedFor", message, wait, nothing_done=True)
         left, at = self._buckets.get(name, (float(self._capacity), now))
         left = min(self._capacity, left + (now - at) * self._refill)
         if left < 1:
             self._buckets[name] = (left, now)
-            raise TryLaterError("budgetSpent", "the app's own budget of requests is spent", (1 - left) / self._refill)
+            wait = (1 - left) / self._refill
+            raise TryLaterError("budgetSpent", "the app's own budget of requests is spent", wait, nothing_done=True)
         self._buckets[name] = (left - 1, now)

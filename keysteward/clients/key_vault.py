@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ServiceRequestTimeoutError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.keyvault.keys import KeyProperties, KeyVaultKey
@@ -79,8 +80,8 @@ class KeyVaultClient:
 
         Raises:
             RefusedError: the vault said no, and made nothing.
-            TryLaterError: whatever else. Where the message says that a version may have been made, list the versions
-                before the next attempt.
+            TryLaterError: whatever else. Unless it says ``nothing_done``, a version may have been made: list the
+                versions before the next attempt.
         """
         answer = await self._ask(key, lambda: self._vault(key).rotate_key(key.name), _MAY_BE_MADE)
         try:
@@ -113,17 +114,35 @@ class KeyVaultClient:
             message = f"vault {key.vault} did not answer in {REQUEST_SECONDS} s{doubt}"
             raise TryLaterError(UNREACHABLE, message) from None
         except ClientAuthenticationError as error:
-            raise TryLaterError("identityRefused", f"no token for vault {key.vault}: {type(error).__name__}") from None
+            # Also the vault's own 401, which comes before anything is done.
+            message = f"no token for vault {key.vault}: {type(error).__name__}"
+            raise TryLaterError("identityRefused", message, nothing_done=True) from None
         except HttpResponseError as error:
-            raise _meaning(error, key, doubt) from None
+            meaning = _meaning(error, key, doubt)
+            if isinstance(meaning, TryLaterError) and meaning.retry_after_seconds is not None:
+                self._budgets.pause(key.host, meaning.retry_after_seconds)
+            raise meaning from None
         except ValueError:
-            # The SDK's word for a challenge that names another resource than this vault's cloud: no token for that.
-            message = f"vault {key.vault} asked for a token of another resource"
+            # The SDK's word for a challenge that names another resource than this vault's cloud: no token for that. But
+            # also for an answer whose key identifier is none.
+            message = f"vault {key.vault} asked for a token of another resource, or named no key in its answer{doubt}"
             raise TryLaterError("vaultAnswerUnreadable", message) from None
         except AzureError as error:
-            # What the SDK calls a request error never left; after any other, the vault may have acted.
-            left = "" if isinstance(error, ServiceRequestError) else doubt
-            raise TryLaterError(UNREACHABLE, f"vault {key.vault}: {type(error).__name__}{left}") from None
+            unsent = _never_left(error)
+            message = f"vault {key.vault}: {type(error).__name__}{'' if unsent else doubt}"
+            raise TryLaterError(UNREACHABLE, message, nothing_done=unsent) from None
+
+
+def _never_left(error: AzureError) -> bool:
+    """
+    Whether no connection was made for the request.
+
+    The SDK's word is not enough: its transport for aiohttp calls a connection that broke after the request a
+    ``ServiceRequestError``, too ("No request was sent").
+    """
+    if isinstance(error, ServiceRequestTimeoutError):
+        return True  # raised for aiohttp's ``ConnectionTimeoutError`` alone
+    return isinstance(error.inner_exception, aiohttp.ClientConnectorError)
 
 
 def _meaning(error: HttpResponseError, key: KeyIdentifier, doubt: str) -> TryLaterError | RefusedError:
@@ -136,8 +155,9 @@ def _meaning(error: HttpResponseError, key: KeyIdentifier, doubt: str) -> TryLat
     if 400 <= status < 500 and status not in {408, 409, 429}:  # noqa: PLR2004 - the class of refusals
         return RefusedError(str(code), message, status)
     headers = getattr(error.response, "headers", {})
-    left = "" if status in NOTHING_DONE else doubt
-    return TryLaterError(str(code), message + left, asked_wait(headers.get("retry-after", "")))
+    nothing_done = status in NOTHING_DONE
+    wait = asked_wait(headers.get("retry-after", ""))
+    return TryLaterError(str(code), message + ("" if nothing_done else doubt), wait, nothing_done=nothing_done)
 
 
 def _full(answer: KeyVaultKey, asked: KeyIdentifier) -> KeyVersion:

@@ -26,15 +26,31 @@ APART = timedelta(hours=24, minutes=5)
 No version is made within 24 h of another. The rest is for clocks that differ, and for the time that a request takes
 after it was written down.
 """
+TRIES_UNTIL_HELD = 3
+"""So many tries in a row that made nothing are told of, and hold; they go on nevertheless."""
 _DATA_PLANE = "dataPlane"
 
 
 @dataclass(frozen=True, slots=True)
+class FailedTries:
+    """Tries for a version in a row that certainly made nothing; ``code`` says why of the last one."""
+
+    count: int
+    code: str
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LastCreation:
-    """The last time that this app asked for a version of the key. ``asked``: what became of it is not known."""
+    """
+    The last time that this app asked for a version of the key, and the tries since then that came to nothing.
+
+    ``asked``: what became of it is not known. ``notMade``: nothing, so it holds nothing back.
+    """
 
     at: datetime
-    state: Literal["asked", "made", "refused"]
+    state: Literal["asked", "made", "refused", "notMade"]
+    tries: FailedTries | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +99,8 @@ def decide_version_creation(given: CreationInput) -> CreationDecision:
     is as good a reason as one that is about to expire.
 
     Returns:
-        One ``createKeyVersion``, or one hold with its reason, or an empty plan when there is nothing to do.
+        One ``createKeyVersion``, or one hold with its reason, or an empty plan when there is nothing to do. After some
+        tries that made nothing the hold stands beside the action: told once, it is over when a version is made.
     """
     result = run_chain(DECISION, CHAIN, given)
     current = identifier_in_use(given.facts)
@@ -97,7 +114,15 @@ def decide_version_creation(given: CreationInput) -> CreationDecision:
     assert reason is not None, "the chain ends before this where none is due"
     detail = {"versionInUse": _version_in_use(given).version}
     action = Action(ActionKind.CREATE_KEY_VERSION, str(key), detail, reason)
-    return CreationDecision(reason, Plan(actions=(action,)), result.checks, key)
+    tries = failed_tries(given.last, given.now)
+    held = (_held_after(tries),) if tries is not None and tries.count >= TRIES_UNTIL_HELD else ()
+    return CreationDecision(reason, Plan(actions=(action,), held=held), result.checks, key)
+
+
+def failed_tries(last: LastCreation | None, now: datetime) -> FailedTries | None:
+    """The tries in a row that count by now: where the next one is overdue by a day, nobody has tried since."""
+    tries = last.tries if last is not None else None
+    return tries if tries is not None and now - tries.not_before < APART else None
 
 
 def _look_again_at(given: CreationInput, end: Hold | Done | None) -> datetime | None:
@@ -108,6 +133,8 @@ def _look_again_at(given: CreationInput, end: Hold | Done | None) -> datetime | 
             times += _due_at(given, _version_in_use(given))
         case Done(reason="versionMadeLately") | Hold(code="versionCreationRefused"):
             times.append(max(_made_or_asked(given)) + APART)
+        case Hold(code="waitingToRetry") | Hold(code="versionCreationDelayed"):
+            times += [tries.not_before for tries in [failed_tries(given.last, given.now)] if tries is not None]
         case Hold(code="heldByOperator"):
             times += [held.until for held in _holds(given)]
     return min((at for at in times if at is not None and at > given.now), default=None)
@@ -138,7 +165,7 @@ def _made_or_asked(given: CreationInput) -> list[datetime]:
     """When each version was made, and when we asked for one last."""
     versions = given.facts.key_versions
     made = [] if isinstance(versions, Unknown) else [v.created_at for v in versions.versions]
-    return [*made, given.last.at] if given.last is not None else made
+    return [*made, given.last.at] if given.last is not None and given.last.state != "notMade" else made
 
 
 def _holds(given: CreationInput) -> list[OperatorHold]:
@@ -229,7 +256,7 @@ def _none_was_made_lately(given: CreationInput) -> Finding:
 
 def _none_was_asked_for_lately(given: CreationInput) -> Finding:
     last = given.last
-    if last is None or given.now - last.at >= APART:
+    if last is None or last.state == "notMade" or given.now - last.at >= APART:
         return passes("none was asked for within a day")
     evidence = f"one was asked for at {_time(last.at)}: {last.state}"
     if last.state == "refused":
@@ -245,6 +272,23 @@ def _no_operator_holds_it(given: CreationInput) -> Finding:
     until = f"until {_time(held.until)}" if held.until is not None else "until it is lifted"
     evidence = f"set by {held.who} at {_time(held.since)}, {until}: {held.reason}"
     return Finding(Answer.NO, evidence, hold("heldByOperator", evidence))
+
+
+def _next_try_is_due(given: CreationInput) -> Finding:
+    tries = failed_tries(given.last, given.now)
+    if tries is None:
+        return passes("no try has failed lately")
+    if given.now < tries.not_before:
+        held = _held_after(tries)
+        return Finding(Answer.NO, held.evidence, held)
+    return passes(f"{tries.count} tries in a row made nothing ({tries.code}), and the next one is due")
+
+
+def _held_after(tries: FailedTries) -> Hold:
+    evidence = f"{tries.code}: {tries.count} in a row made nothing; next try at {_time(tries.not_before)}"
+    if tries.count >= TRIES_UNTIL_HELD:
+        return hold("versionCreationDelayed", evidence)
+    return hold("waitingToRetry", evidence)
 
 
 _ASKED_BY_ROTATION = {check.name: check.ask for check in rotation.CHAIN}
@@ -271,5 +315,6 @@ CHAIN: Sequence[Check[CreationInput]] = (
     Check("noneWasMadeLately", _none_was_made_lately),
     Check("noneWasAskedForLately", _none_was_asked_for_lately),
     Check("noOperatorHoldsIt", _no_operator_holds_it),
+    Check("nextTryIsDue", _next_try_is_due),
 )
 """When the app makes a version, one check a line. The vault's run asks all of it again of a list of its own."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from keysteward.clock import Clock
 from keysteward.decide.reversals import Reversals, note_reversal
 from keysteward.decide.rotation import Attempt, RotateRequest, RotationInput
-from keysteward.decide.version_creation import CreationInput, LastCreation, asks_for_versions
+from keysteward.decide.version_creation import CreationInput, FailedTries, LastCreation, asks_for_versions
 from keysteward.facts import Approval, Job, OperatorHold, ProjectFacts, identifier_in_use
 from keysteward.policy import RotationPolicy
 from keysteward.reconcile import operations
@@ -120,7 +120,12 @@ async def creation_input(
 
 
 def last_creation(record: CreationRecord | None) -> LastCreation | None:
-    return LastCreation(record.at, record.state) if record is not None else None
+    """Turn what is remembered of the last request for a version into what the decision looks at."""
+    if record is None:
+        return None
+    tries = record.tries
+    failed = FailedTries(tries.count, tries.code, tries.not_before) if tries is not None else None
+    return LastCreation(record.at, record.state, failed)
 
 
 def operator_hold(order: HoldOrderRecord | None) -> OperatorHold | None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from keysteward.act.create_version import KeyVersionCreator, Made, NotMade, Objection
+from keysteward.act.create_version import Fate, KeyVersionCreator, Made, NotMade, Objection
 from keysteward.clients.atlas.client import EncryptionRead
 from keysteward.clock import Clock
 from keysteward.decide.version_creation import (
+    TRIES_UNTIL_HELD,
     CreationDecision,
     CreationInput,
     LastCreation,
@@ -29,7 +30,7 @@ from keysteward.observe.keys import DATA_PLANE
 from keysteward.observe.known import known
 from keysteward.policy import Policy
 from keysteward.reconcile import operations
-from keysteward.reconcile.creations import put_back, settle, time_left
+from keysteward.reconcile.creations import Failure, is_overdue, put_back, put_off, settle, time_left
 from keysteward.reconcile.inputs import last_creation, operator_hold
 from keysteward.reconcile.reminders import next_reminder, remind_of_hold
 from keysteward.reconcile.runner import RunResult
@@ -109,6 +110,11 @@ class VaultReconciler:
         await self._remind_of_hold(run)
         for key, wishes in await self._wishes_by_key(run):
             await self._converge_key(run, key, wishes)
+        for name, creation in run.record.creations.items():
+            # Also of a key that could not be listed, or that nobody uses any more.
+            if is_overdue(creation, self.clock.now()) and not creation.told:
+                await self._tell_of_overdue(run, name, creation)
+            run.looks += time_left(creation, self.clock.now())
         return RunResult(", ".join(run.outcomes) or "nothingToDo", min(run.looks, default=None))
 
     async def _recall(self, scope: Scope, lease: Lease) -> _Run:
@@ -159,7 +165,6 @@ class VaultReconciler:
                 # One version serves every project on the key, so the first wish speaks for all.
                 await self._make(run, wish, decision, key)
                 return
-        run.looks += time_left(run.record.creations.get(key.name.lower()), self.clock.now())
 
     async def _list(self, key: KeyIdentifier) -> Fact[KeyVersions]:
         found = await known(self.key_vault.versions(key))
@@ -177,15 +182,18 @@ class VaultReconciler:
         return decide_version_creation(CreationInput(wish.facts(versions, now), policy, now, last, *holds))
 
     async def _settle(self, run: _Run, key: KeyIdentifier, versions: Fact[KeyVersions]) -> None:
-        creation = run.record.creations.get(key.name.lower())
+        creation, now = run.record.creations.get(key.name.lower()), self.clock.now()
         if creation is None or creation.state != "asked":
             return
+        overdue = is_overdue(creation, now)
         if isinstance(versions, Unknown):
             run.looks.append(UNSETTLED_LOOK_SECONDS)
             return
-        made = await settle(creation, versions, self.audit, self.clock.now())
+        made = await settle(creation, versions, self.audit, now)
         if made is not None:
             await self._tell_of(run, key, made)
+        elif overdue:
+            await self._tell_of_overdue(run, key.name, creation)
 
     async def _make(self, run: _Run, wish: _Wish, decision: CreationDecision, key: KeyIdentifier) -> None:
         if self.dry_run:
@@ -202,8 +210,14 @@ class VaultReconciler:
             await self.audit.add_at(creation.audit_key, _intent(run.scope, wish, decision, now))
 
         async def look_again() -> Objection | None:
-            fresh = await self._decide(run, wish, await self._list(key), last_creation(before))
-            return None if fresh.plan.actions else Objection(fresh.reason, fresh.checks[-1].evidence)
+            versions = await self._list(key)
+            fresh = await self._decide(run, wish, versions, last_creation(before))
+            if fresh.plan.actions:
+                return None
+            evidence = fresh.checks[-1].evidence
+            if isinstance(versions, Unknown):
+                return Objection(fresh.reason, evidence, unread=True, retry_after_seconds=versions.retry_after_seconds)
+            return Objection(fresh.reason, evidence)
 
         outcome = await self.creator.create(key, lease=run.lease, intend=intend, look_again=look_again)
         if isinstance(outcome, Made):
@@ -234,27 +248,50 @@ class VaultReconciler:
     ) -> None:
         run.outcomes.append(outcome.code)
         evidence = f"{outcome.code}: {outcome.message}"
-        if outcome.sent and not outcome.refused:
+        if outcome.fate is Fate.UNKNOWN:
             # It stays "asked": whether the vault made one shows in its list.
             run.looks.append(LOOK_AGAIN_SECONDS)
             return
-        if outcome.refused:
+        if outcome.fate is Fate.REFUSED:
             creation.state = "refused"
             await self.audit.close(creation.audit_key, "refused", evidence=evidence)
             if before is None or before.state != "refused":
-                await self._announce_refusal(run.scope, key, creation, evidence)
+                refusal = Failure(key.name, "versionCreationRefused", evidence, self.clock.now())
+                await refusal.tell(self.outbox, run.scope, creation)
         else:
-            run.looks.append(LOOK_AGAIN_SECONDS)
             await self.audit.close(creation.audit_key, "notDone", evidence=evidence)
-            put_back(run.record.creations, key.name.lower(), before)
+            if outcome.fate is Fate.OBJECTED:
+                run.looks.append(LOOK_AGAIN_SECONDS)
+                put_back(run.record.creations, key.name.lower(), before)
+            else:
+                await self._put_off(run, key, creation, before, outcome)
         await self.state.save_vault(run.stored)
 
-    async def _announce_refusal(
-        self, scope: Scope, key: KeyIdentifier, creation: CreationRecord, evidence: str
+    async def _put_off(
+        self,
+        run: _Run,
+        key: KeyIdentifier,
+        creation: CreationRecord,
+        before: CreationRecord | None,
+        outcome: NotMade,
     ) -> None:
-        data = {"vault": scope.name, "key": key.name, "code": "versionCreationRefused", "evidence": evidence}
-        once = f"{scope.name}-{key.name.lower()}-versionCreationRefused-{creation.audit_key}"
-        await self.outbox.announce("ActionFailed", str(scope), creation.at, once, data)
+        """Remember a try that made nothing, and tell of it when there were enough."""
+        now = self.clock.now()
+        kept, tries = put_off(creation, before, outcome, now)
+        run.record.creations[key.name.lower()] = kept
+        if tries.count == TRIES_UNTIL_HELD:
+            evidence = f"{outcome.code}: {outcome.message}; {tries.count} tries in a row made nothing"
+            delay = Failure(key.name, "versionCreationDelayed", evidence, now)
+            await delay.tell(self.outbox, run.scope, creation)
+
+    async def _tell_of_overdue(self, run: _Run, key_name: str, creation: CreationRecord) -> None:
+        """Tell of it once, before that is remembered: a crash in between tells it again, under the same name."""
+        evidence = f"asked for at {creation.at:%Y-%m-%d %H:%M} UTC, and nothing was seen of it since"
+        unsettled = Failure(key_name, "versionCreationUnsettled", evidence, self.clock.now())
+        if not creation.told:
+            await unsettled.tell(self.outbox, run.scope, creation)
+        creation.told = True
+        await self.state.save_vault(run.stored)
 
 
 def _intent(scope: Scope, wish: _Wish, decision: CreationDecision, now: datetime) -> AuditRecord:

@@ -160,17 +160,28 @@ class ApprovalRecord(Record):
     used_at: datetime | None = None
 
 
+class FailedTriesRecord(Record):
+    """See ``keysteward.decide.version_creation.FailedTries``."""
+
+    count: int
+    code: str
+    not_before: datetime
+
+
 class CreationRecord(Record):
     """
     That a version of a key was asked for: written before the request, so that none is asked for twice within a day.
 
-    ``state``: asked (the answer is not known), made, refused.
+    ``state``: asked (the answer is not known), made, refused, notMade (nothing came of it). ``tries`` since then have
+    certainly made nothing. ``told``: somebody was told that a day has not shown what became of it.
     """
 
     at: datetime
-    state: Literal["asked", "made", "refused"]
+    state: Literal["asked", "made", "refused", "notMade"]
     audit_key: str
     version: str | None = None
+    tries: FailedTriesRecord | None = None
+    told: bool = False
 
 
 class VaultRecord(Record):

@@ -1,10 +1,9 @@
 """
 Delivery: takes what waits in the outbox to each target that has not had it. At least once, and never in anybody's way.
 
-Each target has a lane of its own, which goes through its announcements oldest first: a dead target delays no other. A
-lane rests as a whole after a failure that is not about one event alone, since the next event would fail just so; all
-that says how long stands in the rows, so that any instance can go on. A crash between a send and its record sends the
-same event again, under the same id.
+Each target has a lane of its own (``keysteward.voice.lanes``): a dead target delays no other. All that says who waits
+for how long stands in the rows, so that any instance can go on. A crash between a send and its record sends the same
+event again, under the same id.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from keysteward.clock import Clock
 from keysteward.logs import get_logger
@@ -20,28 +20,21 @@ from keysteward.reconcile.runner import RunResult
 from keysteward.store.audit import Audit
 from keysteward.store.lease import Lease
 from keysteward.store.outbox import AnnouncementRecord, DeliveryRecord, Outbox
+from keysteward.store.ports import StorageError
 from keysteward.store.records import AuditRecord
 from keysteward.store.state import Stored
 from keysteward.vocabulary import Scope
 from keysteward.voice.cloud_event import cloud_event
+from keysteward.voice.lanes import LEAST_TRIES, LONGEST_REST, Lane, is_old, pause_after
 from keysteward.voice.targets import NotDelivered, Target, is_about_one_event
 
 log = get_logger("keysteward.voice")
 
 RUN_SECONDS = 40
 """No send begins later in a run; with the longest send it stays well within the lease."""
-FIRST_PAUSE = timedelta(seconds=15)
-LONGEST_PAUSE = timedelta(hours=1)
-GIVE_UP_AFTER = timedelta(days=3)
+COUNTED = ("delivered", "failed", "givenUp", "removed", "swept")
 REMOVED_AFTER = timedelta(hours=1)
 """While settings change, instances with the old and the new ones run: an unknown target is a removed one only later."""
-
-
-def pause_after(attempts: int, asked_seconds: float | None) -> timedelta:
-    """How long to wait after so many tries: 15 s, doubling to an hour, and never less than the target has asked for."""
-    # Nobody needs the ninth doubling: it is beyond the longest pause.
-    grown = min(FIRST_PAUSE * (1 << min(attempts - 1, 9)), LONGEST_PAUSE)
-    return max(grown, timedelta(seconds=asked_seconds or 0))
 
 
 @dataclass(slots=True)
@@ -51,17 +44,12 @@ class _Run:
     lease: Lease
     ends_at: float
     rows: Sequence[Stored[AnnouncementRecord]]
-    counts: dict[str, int] = field(default_factory=lambda: {"delivered": 0, "failed": 0, "givenUp": 0, "removed": 0})
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def ensure(self) -> None:
         async with self.writing:
             await self.lease.ensure()
-
-    def waiting_for(self, target_id: str) -> list[tuple[Stored[AnnouncementRecord], DeliveryRecord]]:
-        """What *target_id* is still to be told, oldest first."""
-        found = ((row, row.record.deliveries.get(target_id)) for row in self.rows)
-        return [(row, delivery) for row, delivery in found if delivery is not None and delivery.state == "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +73,7 @@ class Deliverer:
         await lease.ensure()
         run = _Run(lease, self.clock.monotonic() + RUN_SECONDS, await self.outbox.waiting())
         wishes = [await self._remove(run), *await _together([self._lane(run, target) for target in self.targets])]
+        await self._sweep(run)
         wanted = [wish for wish in wishes if wish is not None]
         look_again = (min(wanted) - self.clock.now()).total_seconds() if wanted else None
         told = " ".join(f"{what}:{count}" for what, count in run.counts.items() if count)
@@ -92,21 +81,27 @@ class Deliverer:
 
     async def _lane(self, run: _Run, target: Target) -> datetime | None:
         """Tell one target; when to look again, or None where nothing waits for it."""
-        rests_until = _rests_until(run, target.id)
-        if rests_until is not None and rests_until > self.clock.now():
-            return rests_until
-        for row, delivery in run.waiting_for(target.id):
-            if delivery.next_at is not None and delivery.next_at > self.clock.now():
+        lane, rests = Lane(target.id, run.rows), False
+        if (until := lane.rests_until()) is not None and until > self.clock.now():
+            return lane.look_again(self.clock.now())
+        for row, delivery in lane.due(self.clock.now()):
+            # What may be given up is tried even now: else many would wait for years behind a target that is gone.
+            if rests and not is_old(row.record, self.clock.now()):
                 continue
             if self.clock.monotonic() >= run.ends_at:
-                return self.clock.now()
-            failure = await self._tell(run, target, row, delivery)
-            if failure is not None and not is_about_one_event(failure.code):
-                return await self._rest(run, target.id, failure)
-        return _earliest(run, target.id)
+                break
+            failure = await self._tell(run, lane, target, row, delivery)
+            if failure is None:
+                rests = False
+                await self._wake(run, lane)
+            elif not is_about_one_event(failure.code):
+                rests = True
+                if failure.retry_after_seconds is not None:
+                    break
+        return lane.look_again(self.clock.now())
 
     async def _tell(
-        self, run: _Run, target: Target, row: Stored[AnnouncementRecord], delivery: DeliveryRecord
+        self, run: _Run, lane: Lane, target: Target, row: Stored[AnnouncementRecord], delivery: DeliveryRecord
     ) -> NotDelivered | None:
         """Send one announcement to one target and write down what came of it, before anything else is sent."""
         await run.ensure()
@@ -115,12 +110,20 @@ class Deliverer:
         async with run.writing:
             delivery.attempts += 1
             if failure is None:
-                delivery.state, delivery.ended_at, delivery.next_at = "delivered", now, None
+                _end(delivery, "delivered", now)
                 run.counts["delivered"] += 1
                 await self.outbox.save(row)
                 return None
-            await self._note_failure(run, target.id, row, delivery, failure)
+            await self._note_failure(run, lane, row, delivery, failure)
         return failure
+
+    async def _wake(self, run: _Run, lane: Lane) -> None:
+        """The target takes events: those that it did not take fail for themselves, and it rests for none of them."""
+        for row, delivery in lane.failed():
+            await run.ensure()
+            async with run.writing:
+                delivery.rests_until = None
+                await self.outbox.save(row)
 
     async def _send(self, target: Target, announcement: AnnouncementRecord) -> NotDelivered | None:
         try:
@@ -132,38 +135,31 @@ class Deliverer:
     async def _note_failure(
         self,
         run: _Run,
-        target_id: str,
+        lane: Lane,
         row: Stored[AnnouncementRecord],
         delivery: DeliveryRecord,
         failure: NotDelivered,
     ) -> None:
         now = self.clock.now()
         delivery.error = failure.code
-        if now - row.record.at >= GIVE_UP_AFTER:
-            await self._give_up(run, target_id, row, delivery)
+        if is_old(row.record, now) and delivery.attempts >= LEAST_TRIES:
+            await self._give_up(run, lane.target_id, row, delivery)
             return
-        delivery.next_at = now + pause_after(delivery.attempts, failure.retry_after_seconds)
+        asked = failure.retry_after_seconds
+        delivery.next_at = now + pause_after(delivery.attempts, asked)
+        if not is_about_one_event(failure.code):
+            others = sum(other is not row for other, _ in lane.failed())
+            delivery.rests_until = now + pause_after(others + 1, asked, LONGEST_REST)
         run.counts["failed"] += 1
-        what = {"target": target_id, "event": row.record.event_id, "why": failure.code, "tries": delivery.attempts}
+        what = {"target": lane.target_id, "event": row.record.event_id, "why": failure.code, "tries": delivery.attempts}
         log.warning("a notification was not delivered; it is tried again", extra=what)
         await self.outbox.save(row)
-
-    async def _rest(self, run: _Run, target_id: str, failure: NotDelivered) -> datetime | None:
-        """After a failure of the target itself: give up what is too old to wait for it, and leave it alone."""
-        for row, delivery in run.waiting_for(target_id):
-            if self.clock.now() - row.record.at >= GIVE_UP_AFTER:
-                async with run.writing:
-                    delivery.error = failure.code
-                    await self._give_up(run, target_id, row, delivery)
-        if not run.waiting_for(target_id):
-            return None
-        return _rests_until(run, target_id) or self.clock.now() + pause_after(1, failure.retry_after_seconds)
 
     async def _give_up(
         self, run: _Run, target_id: str, row: Stored[AnnouncementRecord], delivery: DeliveryRecord
     ) -> None:
         now, announcement = self.clock.now(), row.record
-        tries = f"{delivery.attempts} tries in {GIVE_UP_AFTER.days} days"
+        tries = f"{delivery.attempts} tries in {(now - announcement.at).days} days"
         what = {"target": target_id, "event": announcement.event_id, "why": delivery.error, "tries": delivery.attempts}
         log.error("a notification was given up", extra=what)
         # Before the row is closed: a crash in between writes this twice, never not at all.
@@ -178,7 +174,7 @@ class Deliverer:
                 evidence=f"{announcement.kind} {announcement.event_id} to {target_id}: {delivery.error}; {tries}",
             )
         )
-        delivery.state, delivery.ended_at, delivery.next_at = "givenUp", now, None
+        _end(delivery, "givenUp", now)
         run.counts["givenUp"] += 1
         await self.outbox.save(row)
 
@@ -196,27 +192,27 @@ class Deliverer:
                 continue
             await run.ensure()
             for target_id, delivery in gone.items():
-                delivery.state, delivery.ended_at, delivery.next_at = "removed", now, None
+                _end(delivery, "removed", now)
                 what = {"target": target_id, "event": row.record.event_id}
                 log.warning("a notification's target has left the settings; it is not told", extra=what)
             run.counts["removed"] += len(gone)
             await self.outbox.save(row)
         return look_again
 
+    async def _sweep(self, run: _Run) -> None:
+        """Throw away some of what was told long ago."""
+        if self.clock.monotonic() >= run.ends_at:
+            return
+        await run.ensure()
+        try:
+            run.counts["swept"] += await self.outbox.sweep()
+        except StorageError:
+            # When to look again must be told all the same.
+            log.warning("old announcements could not be swept; the next delivery goes on")
 
-def _rests_until(run: _Run, target_id: str) -> datetime | None:
-    """When the lane may go on: the latest time that a failure of the target itself asked to wait for."""
-    times = [
-        delivery.next_at
-        for _, delivery in run.waiting_for(target_id)
-        if delivery.next_at is not None and not is_about_one_event(delivery.error)
-    ]
-    return max(times, default=None)
 
-
-def _earliest(run: _Run, target_id: str) -> datetime | None:
-    """When the next announcement that was refused for itself is due; None where none waits."""
-    return min((d.next_at for _, d in run.waiting_for(target_id) if d.next_at is not None), default=None)
+def _end(delivery: DeliveryRecord, state: Literal["delivered", "givenUp", "removed"], now: datetime) -> None:
+    delivery.state, delivery.ended_at, delivery.next_at, delivery.rests_until = state, now, None, None
 
 
 async def _together[T](lanes: Sequence[Coroutine[None, None, T]]) -> list[T]:

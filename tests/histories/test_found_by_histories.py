@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from simulator.faults import Fault, FaultKind
-from tests.harness.history import History, Step
+from tests.harness.history import Creates, History, Step
 from tests.harness.processes import Strike, StrikeKind
 from tests.harness.verdict import assert_holds
 
@@ -109,7 +111,48 @@ FOUND = [
 ]
 
 
+FOUND_IN = [
+    pytest.param(
+        History(0, [after(60, "versions_at_once", 3)], watches=True, timers=False, events=False),
+        id="of two versions of one second the watch takes for the newest what a reconcile does",
+    ),
+    pytest.param(
+        History(
+            0,
+            [
+                after(60, "strike", Strike(StrikeKind.STORAGE, "before get keystewardRecords", times=8)),
+                after(0, "fan_out"),
+                after(90, "fan_out"),
+            ],
+            discovers=True,
+            projects=2,
+        ),
+        id="a fleet whose storage fails leaves no request behind",
+    ),
+    pytest.param(
+        History(
+            0,
+            [
+                after(60, "strike", Strike(StrikeKind.KILL, "after POST rotate")),
+                after(1080, "order_fault", Fault(host=ATLAS, method="GET", route="/encryptionAtRest", times=12)),
+                after(400, "lift_vault"),
+            ],
+            creates=Creates(timedelta(minutes=10), too_old=False, rotation_policy=True),
+            mode="approve",
+        ),
+        id="a version whose answer was lost is settled though Atlas could not be read",
+    ),
+]
+"""Likewise, where it takes more of the set-up than a history's steps."""
+
+
 @pytest.mark.parametrize("steps", FOUND)
 @pytest.mark.parametrize("seed", [0, 112])
 def test_found_by_a_history(steps: list[Step], seed: int) -> None:
     assert_holds(History(seed, steps), shrinks=False)
+
+
+@pytest.mark.parametrize("history", FOUND_IN)
+@pytest.mark.parametrize("seed", [0, 112])
+def test_found_by_a_history_of_another_world(history: History, seed: int) -> None:
+    assert_holds(replace(history, seed=seed), shrinks=False)

@@ -17,6 +17,7 @@ import pytest
 from keysteward import app as composition
 from keysteward import watch
 from keysteward.act import push as act_push
+from keysteward.act.push import KeyIdentifierPusher
 from keysteward.clients import read_only
 from keysteward.clients.atlas import auth
 from keysteward.clients.atlas.client import AtlasClient
@@ -75,6 +76,18 @@ def frozen_often(history: History) -> History:
     return replace(history, steps=[s for step in history.steps for s in (Step(0, "strike", (freeze,)), step)])
 
 
+def frozen_while_it_writes(table: str) -> Tilt:
+    """A run stands still for longer than a lease before it writes what it did; meanwhile another one goes on."""
+    freeze = Strike(StrikeKind.FREEZE, f"before replace {table}", 0, 300.0)
+
+    def frozen(history: History) -> History:
+        steps = [s for _ in range(4) for s in (Step(400, "strike", (freeze,)), Step(0, "reconcile", (0,)))]
+        return replace(plain(history), steps=[Step(60, "new_version", ("good",)), *steps, Step(400, "fan_out")])
+
+    frozen.__name__ = f"frozen_while_it_writes_{table}"
+    return frozen
+
+
 def slow_storage(history: History) -> History:
     """The same history, in which storage takes its time before a push."""
     wait = Strike(StrikeKind.WAIT, "* insert keystewardAudit", 0, 4.0)
@@ -102,6 +115,14 @@ def with_an_approval_that_was_used(history: History) -> History:
 def when_no_window_is_open(history: History) -> History:
     far = WindowSpec(minute=0, hour=(history.start.hour + 12) % 24, weekday=None, minutes=30, zone="UTC")
     return replace(history, windows=(far,))
+
+
+def with_a_window_that_closes_while_a_push_is_prepared(history: History) -> History:
+    """It closes five minutes after the beginning, and the push is kept waiting from a minute before to one after it."""
+    window = WindowSpec(minute=55, hour=(history.start.hour - 1) % 24, weekday=None, minutes=10, zone="UTC")
+    wait = Strike(StrikeKind.WAIT, "* insert keystewardAudit", 0, 110.0)
+    steps = [Step(215, "strike", (wait,)), Step(0, "new_version", ("good",)), Step(20, "fan_out")]
+    return replace(plain(history), windows=(window,), steps=steps)
 
 
 def held_all_the_time(history: History) -> History:
@@ -306,6 +327,20 @@ def nobody_looks_at_the_stop_button_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ScopeStopButton, "is_pressed", is_pressed)
 
 
+def the_end_of_a_window_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    push = KeyIdentifierPusher.push
+
+    async def at_any_time(self: KeyIdentifierPusher, *given: Any, **named: Any) -> Any:
+        return await push(self, *given, **(named | {"before": None}))
+
+    patch.setattr(KeyIdentifierPusher, "push", at_any_time)
+
+
+def a_day_between_versions_lasts_ten_minutes(patch: pytest.MonkeyPatch) -> None:
+    without(version_creation, "noNewerVersionExists")(patch)
+    patch.setattr(version_creation, "APART", timedelta(minutes=10))
+
+
 def every_policy_asks_for_versions(patch: pytest.MonkeyPatch) -> None:
     without(version_creation, "policyAsksForIt")(patch)
     for module in (vault, inputs):
@@ -461,11 +496,11 @@ BREAKS: Sequence[tuple[Break, Tilt, Sequence[str]]] = (
     (nothing_is_intended, as_drawn, ["pushes_are_intended_first"]),
     (nothing_is_ever_pushed, as_drawn, ["atlas_has_the_newest_usable_version"]),
     (no_operation_is_ever_ended, as_drawn, ["no_operation_is_left_open"]),
-    (operations_are_written_blindly, frozen_often, ["ended_operations_stay_ended"]),
+    (operations_are_written_blindly, frozen_while_it_writes("keystewardOperations"), ["ended_operations_stay_ended"]),
     (whatever_was_intended_is_called_done, refused_for_good, ["done_is_true"]),
     (addresses_are_not_written, as_drawn, ["addresses_are_in_the_history"]),
     (the_history_runs_backwards, as_drawn, ["history_is_in_order"]),
-    (records_are_written_blindly, frozen_often, ["no_run_writes_over_another"]),
+    (records_are_written_blindly, frozen_while_it_writes("keystewardRecords"), ["no_run_writes_over_another"]),
     (dry_run_is_forgotten, as_dry_run, ["fails_only_where_storage_fails"]),
     (both_locks_of_the_dry_run_are_open, as_dry_run, ["nothing_changes_under_dry_run"]),
     (mode_is_ignored, as_drawn, ["pushes_only_where_allowed"]),
@@ -478,15 +513,16 @@ BREAKS: Sequence[tuple[Break, Tilt, Sequence[str]]] = (
     (every_version_counts_as_approved, in_mode_approve, ["pushes_only_where_allowed"]),
     (approvals_are_never_used_up, with_an_approval_that_was_used, ["pushes_only_where_allowed"]),
     (without(rotation, "windowIsOpen"), when_no_window_is_open, ["pushes_only_inside_windows"]),
+    (
+        the_end_of_a_window_is_forgotten,
+        with_a_window_that_closes_while_a_push_is_prepared,
+        ["pushes_only_inside_windows"],
+    ),
     (without(rotation, "noOperatorHoldsIt"), held_all_the_time, ["nothing_is_sent_under_a_hold"]),
     (nobody_looks_at_the_stop_button_again, held_while_a_push_is_prepared, ["nothing_is_sent_under_a_hold"]),
     (without(version_creation, "noOperatorHoldsIt"), held_near_the_end_of_its_key, ["nothing_is_sent_under_a_hold"]),
     (without(rotation, "reversalsAreBelowLimit"), with_a_tool_that_stands, ["gives_way_at_the_limit"]),
-    (
-        without(version_creation, "noNewerVersionExists", "noneWasMadeLately", "noneWasAskedForLately"),
-        near_the_end_and_unapproved,
-        ["makes_one_version_a_day"],
-    ),
+    (a_day_between_versions_lasts_ten_minutes, near_the_end_and_unapproved, ["makes_one_version_a_day"]),
     (every_policy_asks_for_versions, near_the_end_in_mode_off, ["makes_versions_only_by_policy"]),
     (nothing_is_intended, near_the_end_of_its_key, ["versions_are_intended_first"]),
     (failures_of_targets_are_forgotten, targets_that_fail, ["everybody_is_told", "deliveries_are_true"]),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from keysteward.messages import ReconcileMessage, decode
 from keysteward.reconcile.runner import ScopeRunner
 from keysteward.store.audit import Audit
-from keysteward.store.outbox import TABLE, Outbox
+from keysteward.store.outbox import OPEN_TABLE, PARTITION, TABLE, Outbox
 from keysteward.store.ports import StorageError
 from keysteward.voice.deliver import Deliverer
 from keysteward.voice.targets import NotDelivered
@@ -65,6 +65,9 @@ class World:
     faults: Mapping[int, str]
     answers: Mapping[str, list[Answer]]
     """What each receiver does at first; then it takes all."""
+    chokes: frozenset[str] = frozenset()
+    """Events that every receiver answers with 500, each time."""
+    afterwards: timedelta = AFTERWARDS
     points: itertools.count[int] = field(default_factory=itertools.count)
     time: datetime = NOW
     runs: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -122,7 +125,7 @@ class World:
     async def settle(self) -> None:
         """Work off every message, with a timer that asks now and then, until long after the storm."""
         timer = NOW
-        while self.time - NOW < AFTERWARDS:
+        while self.time - NOW < self.afterwards:
             due = self.queue.receive(self.time, limit=1)
             if due:
                 await self.work(due[0])
@@ -149,6 +152,9 @@ class Receiver:
     async def send(self, event: dict[str, Any]) -> NotDelivered | None:
         world = self.world
         await asyncio.sleep(0)
+        if event["id"] in world.chokes:
+            world.time += timedelta(seconds=0.2)
+            return NotDelivered("HTTP_500")
         left = world.answers[self.id]
         answer = left.pop() if left else Answer(takes=True, says=None)
         world.time += timedelta(seconds=answer.after_seconds)
@@ -179,4 +185,27 @@ def test_everybody_is_told_everything_and_twice_only_where_a_record_was_lost(
         for run, said in times[:-1]:
             assert said is not None or run in world.cut_short, f"{target} was told {name} again for no reason: {times}"
     assert Counter(row.values["open"] for row in world.tables.rows(TABLE)) == {"no": len(set(names))}
+    assert [row.key for row in world.tables.rows(OPEN_TABLE) if row.partition == PARTITION] == []
     assert asyncio.run(world.outbox.oldest_open(world.time)) is None
+
+
+@settings(max_examples=100, deadline=None)
+@for_all(
+    names=st.lists(st.sampled_from("uvwxyz"), min_size=1, max_size=6, unique=True),
+    chokes=st.frozensets(st.sampled_from("uvwxyz"), max_size=5),
+    faults=FAULTS,
+)
+def test_whatever_a_target_chokes_on_it_has_all_else_within_the_hour(
+    names: list[str], chokes: frozenset[str], faults: dict[int, str]
+) -> None:
+    async def play() -> World:
+        world = World(faults, {name: [] for name in TARGETS}, chokes)
+        for name in names:
+            await world.announce(name)
+        world.afterwards = timedelta(hours=1)
+        await world.settle()
+        return world
+
+    world = asyncio.run(play())
+    assert set(world.taken) == set(itertools.product(TARGETS, set(names) - chokes))
+    assert {row.key for row in world.tables.rows(OPEN_TABLE) if row.partition == PARTITION} == chokes & set(names)

@@ -1,9 +1,9 @@
 """
 Never two versions of a key within 24 hours, whatever happens: many projects, messages twice over, several instances.
 
-Instances are killed at any step, frozen beyond their leases, and lose answers, some of them to requests that the vault
-takes up minutes later; their clocks and the vault's differ. Each history is a seed, on a simulated clock. When the
-trouble is over, what is wanted is made.
+Instances are killed at any step, frozen beyond their leases, told that nothing was done, and lose answers, some of them
+to requests that the vault takes up minutes later; their clocks and the vault's differ. Each history is a seed, on a
+simulated clock. When the trouble is over, what is wanted is made.
 """
 
 from __future__ import annotations
@@ -120,6 +120,9 @@ class History:
     async def _vault_gate(self, point: str) -> None:
         here = HERE.get()
         if point == "before create" and here is not None:
+            if self.troubled and self.random.random() < 0.3:
+                asks_for = self.random.choice((None, 5.0, 900.0))
+                raise TryLaterError("Throttled", "429", asks_for, nothing_done=True)
             self._must_be_allowed()
             if self.troubled and self.random.random() < 0.3:
                 self.late.append(asyncio.create_task(self._takes_it_up_later(), context=Context()))

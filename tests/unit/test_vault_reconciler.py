@@ -15,7 +15,7 @@ from keysteward.limits import LEASE_SECONDS
 from keysteward.messages import ReconcileMessage
 from keysteward.policy import Policy, ProjectPolicy, RotationPolicy
 from keysteward.store.lease import TABLE, take_lease
-from keysteward.store.outbox import PARTITION
+from keysteward.store.outbox import PARTITION, Outbox
 from keysteward.store.outbox import TABLE as OUTBOX
 from keysteward.vocabulary import Scope
 from tests.builders import KEY, NOW, V1, V2, a_version
@@ -190,7 +190,110 @@ async def test_nothing_is_sent_on_the_strength_of_lists_that_are_always_slow(wor
     assert (await world.run()).summary == "readsTooSlow"
     assert world.key_vault.requests == []
     assert (await _one(world)).result == "notDone"
-    assert await world.creation() is None
+
+
+def _always_slow(world: World) -> None:
+    async def slow() -> None:
+        world.time += timedelta(seconds=2.1)
+        world.at["after list"] = slow
+
+    world.at["after list"] = slow
+
+
+def _throttled(asks_for: float | None = None) -> TryLaterError:
+    return TryLaterError("Throttled", "vault kv-acme-cmk: 429", asks_for, nothing_done=True)
+
+
+async def _told(world: World) -> list[str]:
+    """The codes of what was announced, oldest first."""
+    found = await Outbox(world.tables, world, ["target"]).waiting()
+    return [str(stored.record.data["code"]) for stored in found]
+
+
+async def _try_on(world: World, times: int) -> list[int]:
+    """Run as often as the runs themselves ask for; returns the pauses that they asked for."""
+    pauses, wait = [], 20.0
+    for _ in range(times):
+        result = await world.run(later=wait)
+        assert result.look_again_seconds is not None
+        wait = result.look_again_seconds
+        pauses.append(round(wait))
+    return pauses
+
+
+@pytest.mark.parametrize("trouble", ["slow lists", "a busy vault"])
+async def test_tries_that_come_to_nothing_are_spaced_out_and_told_once(world: World, trouble: str) -> None:
+    if trouble == "slow lists":
+        _always_slow(world)
+    else:
+        world.key_vault.refuses = _throttled()
+    assert await _try_on(world, 9) == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+    assert await _told(world) == ["versionCreationDelayed"]
+    assert [row.result for row in await world.trail()] == ["notDone"] * 9
+    world.at.clear()
+    result = await world.run(later=1800)
+    assert (result.summary, result.look_again_seconds) == ("nothingToDo", 1800)
+    assert len(await world.trail()) == 9
+    world.key_vault.refuses = None
+    await world.run(later=1800)
+    assert len(world.key_vault.made) == 1
+    creation = await world.creation()
+    assert creation is not None
+    assert (creation.state, creation.tries) == ("made", None)
+
+
+async def test_a_try_that_came_to_nothing_is_repeated_no_sooner_than_the_vault_asks(world: World) -> None:
+    world.key_vault.refuses = _throttled(300)
+    result = await world.run()
+    assert result.look_again_seconds == 300
+    row = await _one(world)
+    assert (row.result, "Throttled" in (row.evidence or "")) == ("notDone", True)
+    world.key_vault.refuses = None
+    await world.run(later=200)
+    assert world.key_vault.made == []
+    await world.run(later=100)
+    assert len(world.key_vault.made) == 1
+    assert await _told(world) == []
+
+
+async def test_a_vault_that_cannot_be_read_at_the_last_look_is_a_try_that_came_to_nothing(world: World) -> None:
+    async def first_list() -> None:
+        world.at["before list"] = _is_lost
+
+    async def try_once() -> float | None:
+        world.at["after list"] = first_list
+        return (await world.run(later=3600)).look_again_seconds
+
+    assert [await try_once() for _ in range(3)] == [60, 120, 240]
+    assert await _told(world) == ["versionCreationDelayed"]
+
+
+async def test_an_objection_is_no_failed_try(world: World) -> None:
+    async def holds() -> None:
+        await world.stop(SCOPE, Job.FIREWALL, lasts=timedelta(seconds=60))
+
+    world.at["after insert keystewardAudit"] = holds
+    await world.run()
+    await world.run(later=60)
+    assert len(world.key_vault.made) == 1
+
+
+async def test_tries_of_long_ago_are_not_counted(world: World) -> None:
+    world.key_vault.refuses = _throttled()
+    await _try_on(world, 2)
+    assert (await world.run(later=2 * A_DAY_LATER)).look_again_seconds == 60
+    assert await _told(world) == []
+
+
+async def test_a_refusal_that_was_told_is_not_told_again_after_a_try_that_came_to_nothing(world: World) -> None:
+    world.key_vault.refuses = REFUSAL
+    await world.run()
+    world.key_vault.refuses = _throttled()
+    assert (await world.run(later=A_DAY_LATER)).look_again_seconds == 60
+    world.key_vault.refuses = REFUSAL
+    await world.run(later=60)
+    assert len(world.key_vault.requests) == 3
+    assert await _told(world) == ["versionCreationRefused"]
 
 
 async def test_a_refusal_is_told_once_and_tried_again_each_day(world: World) -> None:
@@ -235,6 +338,52 @@ async def test_a_request_that_nobody_answered_is_repeated_only_after_a_day(world
     await world.run(later=A_DAY_LATER - 60)
     assert len(world.key_vault.made) == 1
     assert [row.result for row in await world.trail()] == ["notDone", "done"]
+    assert await _told(world) == ["versionCreationUnsettled"]
+
+
+@pytest.mark.parametrize("why", ["the vault cannot be read", "nobody wants a version any more"])
+async def test_what_became_of_a_request_is_told_once_where_a_day_does_not_show_it(world: World, why: str) -> None:
+    async def never_read() -> None:
+        world.at["before list"] = never_read
+        await _is_lost()
+
+    world.at["before create"] = _is_lost
+    await world.run()
+    if why == "the vault cannot be read":
+        world.at["before list"] = never_read
+    else:
+        elsewhere = str(replace(KEY, vault="kv-elsewhere").with_version(V1))
+        world.atlas.in_use = dict.fromkeys((FIRST, SECOND), elsewhere)
+    result = await world.run(later=3600)
+    assert result.look_again_seconds is not None
+    assert await _told(world) == []
+    for _ in range(3):
+        await world.run(later=A_DAY_LATER)
+        assert await _told(world) == ["versionCreationUnsettled"]
+    assert (await _one(world)).result == "intended"
+    assert world.key_vault.requests == []
+
+
+async def test_what_is_told_after_a_day_is_told_as_of_then(world: World) -> None:
+    world.at["before create"] = _is_lost
+    await world.run()
+    await world.run(later=A_DAY_LATER)
+    (told,) = await Outbox(world.tables, world, ["target"]).waiting()
+    assert (told.record.kind, told.record.at) == ("ActionFailed", world.time)
+
+
+async def test_a_request_is_settled_once_a_vault_that_was_unreadable_for_a_day_is_read(world: World) -> None:
+    world.at["before create"] = _is_lost
+    await world.run()
+    world.at["before list"] = _is_lost
+    await world.run(later=A_DAY_LATER)
+    await world.stop(SCOPE, Job.FIREWALL)
+    await world.run(later=900)
+    creation = await world.creation()
+    assert creation is not None
+    assert creation.state == "notMade"
+    assert (await _one(world)).result == "notDone"
+    assert await _told(world) == ["versionCreationUnsettled"]
 
 
 async def test_a_vault_that_cannot_be_read_leaves_a_lost_answer_open(world: World) -> None:

@@ -12,6 +12,7 @@ from keysteward.decide.version_creation import (
     APART,
     CHAIN,
     CreationInput,
+    FailedTries,
     LastCreation,
     asks_for_versions,
     decide_version_creation,
@@ -291,6 +292,35 @@ def test_is_held_where(changes: dict[str, Any], check: str, code: str) -> None:
     (held,) = decision.plan.held
     assert (decision.checks[-1].check, held.code, decision.reason) == (check, code, code)
     assert held.remedy == REASONS[code].remedy
+
+
+def _tried(count: int, due_in: timedelta, state: Any = "notMade") -> LastCreation:
+    return LastCreation(NOW - 2 * DAY, state, FailedTries(count, "Throttled", NOW + due_in))
+
+
+@pytest.mark.parametrize(
+    ("last", "makes", "held"),
+    [
+        pytest.param(_tried(1, MINUTE), False, ["waitingToRetry"], id="one try failed, and the next is not due"),
+        pytest.param(_tried(2, MINUTE, "refused"), False, ["waitingToRetry"], id="the same a day after a refusal"),
+        pytest.param(_tried(2, timedelta()), True, [], id="two tries failed, and the next is due"),
+        pytest.param(_tried(3, MINUTE), False, ["versionCreationDelayed"], id="three tries failed"),
+        pytest.param(_tried(3, -MINUTE), True, ["versionCreationDelayed"], id="the hold stands while it is tried"),
+        pytest.param(_tried(9, -APART), True, [], id="a try that was due a day ago starts anew"),
+        pytest.param(LastCreation(NOW, "notMade"), True, [], id="a request that came to nothing holds nothing back"),
+    ],
+)
+def test_tries_that_came_to_nothing_hold_it_back(last: LastCreation, makes: bool, held: list[str]) -> None:
+    decision = decide_version_creation(given(last=last))
+    assert (bool(decision.plan.actions), [h.code for h in decision.plan.held]) == (makes, held)
+    due = last.tries.not_before if last.tries is not None else None
+    assert decision.look_again_at == (None if makes else due)
+
+
+def test_a_request_that_came_to_nothing_does_not_put_off_the_next_look() -> None:
+    young = a_version(V1, age_days=0.5, expires_at=NOW + DAY)
+    decision = decide_version_creation(given(last=LastCreation(NOW, "notMade"), key_versions=versions(young)))
+    assert decision.look_again_at == NOW - DAY / 2 + APART
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,19 @@ from keysteward.reconcile.runner import RunResult
 from keysteward.store.audit import Audit
 from keysteward.store.lease import TABLE as SCOPES
 from keysteward.store.lease import Lease, take_lease
-from keysteward.store.outbox import TABLE, DeliveryRecord, Outbox
+from keysteward.store.outbox import KEPT, OPEN_TABLE, PARTITION, TABLE, AnnouncementRecord, DeliveryRecord, Outbox
 from keysteward.store.ports import StorageError
+from keysteward.store.records import from_columns
 from keysteward.vocabulary import Scope
-from keysteward.voice.deliver import GIVE_UP_AFTER, RUN_SECONDS, Deliverer, pause_after
+from keysteward.voice.deliver import RUN_SECONDS, Deliverer
+from keysteward.voice.lanes import GIVE_UP_AFTER, LEAST_TRIES, LONGEST_REST, pause_after
 from keysteward.voice.targets import NotDelivered
 from tests.builders import NOW
 from tests.harness.storage_model import ModelQueue, ModelTables
 
 SUBJECT = "project:64b0c1d2e3f405162738495a"
 SCOPE = Scope.outbox()
+EPSILON = timedelta(seconds=1)
 
 
 @dataclass
@@ -35,10 +38,13 @@ class Receiver:
     id: str
     answers: list[NotDelivered | Exception | None] = field(default_factory=list)
     always: NotDelivered | Exception | None = None
+    chokes_on: frozenset[str] = frozenset()
+    """Events that it answers with 500, whatever it does with others."""
     takes_seconds: float = 0.0
     hangs: bool = False
     was_cut_off: bool = False
     seen: list[str] = field(default_factory=list)
+    taken: dict[str, datetime] = field(default_factory=dict)
 
     async def send(self, event: dict[str, Any]) -> NotDelivered | None:
         self.seen.append(event["id"])
@@ -50,6 +56,10 @@ class Receiver:
                 self.was_cut_off = True
                 raise
         answer = self.answers.pop(0) if self.answers else self.always
+        if event["id"] in self.chokes_on:
+            answer = NotDelivered("HTTP_500")
+        if answer is None:
+            self.taken.setdefault(event["id"], self.world.time)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -107,6 +117,16 @@ class World:
         await lease.release(covered=True)
         return result
 
+    async def run_to_the_end(self, *, for_: timedelta = timedelta(days=30)) -> None:
+        """Run whenever the last run asked for it, until nothing waits or the time is over."""
+        end, result = self.time + for_, await self.run()
+        while result.look_again_seconds is not None and self.time < end:
+            result = await self.run(later=max(1.0, result.look_again_seconds))
+
+    def kept(self) -> dict[str, AnnouncementRecord]:
+        """All rows, closed ones too, by the name of the announcement."""
+        return {row.key: from_columns(AnnouncementRecord, row.values) for row in self.tables.rows(TABLE)}
+
     async def deliveries(self, name: str) -> dict[str, DeliveryRecord]:
         return next(s.record.deliveries for s in await self.outbox.waiting() if s.record.event_id == name)
 
@@ -140,14 +160,120 @@ async def test_a_dead_target_delays_no_other_and_is_asked_for_one_event_only() -
     assert world.receivers["a"].seen == ["0"]
 
 
-async def test_a_target_that_recovers_is_told_everything_in_order() -> None:
+async def test_a_target_that_rests_is_asked_with_another_event_than_before_and_told_all_once_it_recovers() -> None:
     world = World("a")
     world.receivers["a"].answers = [NotDelivered("HTTP_503"), NotDelivered("HTTP_503")]
     await world.announce("1", "2", "3")
     assert (await world.run()).look_again_seconds == 15
     assert (await world.run(later=15)).look_again_seconds == 30
     assert await world.run(later=30) == RunResult("delivered:3", None)
-    assert world.receivers["a"].seen == ["1", "1", "1", "2", "3"]
+    assert world.receivers["a"].seen == ["1", "2", "3", "1", "2"]
+
+
+async def test_an_event_that_a_target_chokes_on_delays_no_other() -> None:
+    world = World("a")
+    world.receivers["a"].chokes_on = frozenset({"choking"})
+    await world.announce("choking", "2", "3")
+    await world.run_to_the_end(for_=timedelta(minutes=1))
+    assert world.receivers["a"].taken.keys() == {"2", "3"}
+    # By now the event rests for an hour at a time. What is new is not held up by that.
+    await world.run_to_the_end(for_=timedelta(hours=12))
+    await world.announce("alarm")
+    asked_at = world.time
+    await world.run_to_the_end(for_=timedelta(minutes=1))
+    assert world.receivers["a"].taken["alarm"] - asked_at <= timedelta(seconds=15)
+    assert (await world.deliveries("choking"))["a"].state == "waiting"
+
+
+async def test_several_events_that_a_target_chokes_on_take_turns_until_another_one_gets_through() -> None:
+    world = World("a")
+    world.receivers["a"].chokes_on = frozenset({"bad", "worse", "worst"})
+    await world.announce("bad", "worse", "worst", "good")
+    await world.run_to_the_end(for_=timedelta(minutes=5))
+    assert world.receivers["a"].seen[:4] == ["bad", "worse", "worst", "good"]
+    assert world.receivers["a"].taken["good"] - NOW == pytest.approx(timedelta(seconds=15 + 30 + 60), abs=EPSILON)
+
+
+async def test_once_a_target_takes_an_event_its_earlier_failures_make_no_rest_longer() -> None:
+    world = World("a")
+    world.receivers["a"].chokes_on = frozenset({"bad", "worse", "worst"})
+    await world.announce("bad", "worse", "worst", "good")
+    rests = [(await world.run(later=later)).look_again_seconds for later in (0, 15, 30, 60)]
+    assert world.receivers["a"].seen == ["bad", "worse", "worst", "good", "bad"]
+    assert rests == [15, 30, 60, 15]
+
+
+async def test_a_dead_target_with_much_to_be_told_is_asked_every_quarter_of_an_hour() -> None:
+    world = World("a")
+    world.receivers["a"].always = NotDelivered("ConnectError")
+    await world.announce(*map(str, range(40)))
+    await world.run_to_the_end(for_=timedelta(hours=12))
+    seen = world.receivers["a"].seen
+    assert 45 <= len(seen) <= 55
+    assert seen[:40] == [str(number) for number in range(40)], "none again before each was tried"
+    world.receivers["a"].always = None
+    await world.run_to_the_end(for_=LONGEST_REST)
+    assert len(world.receivers["a"].taken) == 40
+
+
+async def test_what_is_too_old_is_tried_several_times_before_it_is_given_up() -> None:
+    world = World("a")
+    world.receivers["a"].always = NotDelivered("ConnectError")
+    await world.announce(*map(str, range(300)))
+    await world.run_to_the_end(for_=timedelta(days=5))
+    ends = [row.deliveries["a"] for row in world.kept().values()]
+    assert {delivery.state for delivery in ends} == {"givenUp"}
+    assert min(delivery.attempts for delivery in ends) == LEAST_TRIES
+
+
+async def test_a_target_that_was_long_away_is_told_what_had_no_turn_in_three_days() -> None:
+    world = World("a")
+    world.receivers["a"].always = NotDelivered("timedOut")
+    world.receivers["a"].takes_seconds = 10
+    await world.announce(*map(str, range(500)))
+    await world.run_to_the_end(for_=GIVE_UP_AFTER + timedelta(minutes=1))
+    world.receivers["a"].always, world.receivers["a"].takes_seconds = None, 0
+    await world.run_to_the_end(for_=timedelta(hours=1))
+    assert {row.deliveries["a"].state for row in world.kept().values()} == {"delivered"}
+
+
+async def test_what_this_release_cannot_read_waits_for_one_that_can_and_delays_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World("a")
+    await world.announce("newer", "2")
+    row = await world.tables.get(TABLE, PARTITION, "newer")
+    assert row is not None
+    text = str(row.values["json0"])
+    unreadable = text.replace('"a":{}', '"a":{"state":"paused"}')
+    assert unreadable != text
+    await world.tables.upsert(TABLE, PARTITION, "newer", {**row.values, "json0": unreadable})
+    assert await world.run() == RunResult("delivered:1", None)
+    assert world.receivers["a"].seen == ["2"]
+    assert "an announcement cannot be read by this release; it waits for one that can | event=newer" in caplog.text
+    assert await world.outbox.oldest_open(world.time) is not None, "the app's health says that it waits"
+    await world.tables.upsert(TABLE, PARTITION, "newer", row.values)
+    assert await world.run(later=60) == RunResult("delivered:1", None)
+
+
+async def test_a_delivery_sweeps_what_was_told_long_ago() -> None:
+    world = World("a")
+    await world.announce("1")
+    assert (await world.run()).summary == "delivered:1"
+    assert (await world.run(later=KEPT.total_seconds() - 1)).summary == "nothingToDeliver"
+    assert (await world.run(later=2 * 86_400)).summary == "swept:1"
+    assert world.kept() == {}
+
+
+async def test_where_the_sweep_fails_the_delivery_still_says_when_to_look_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World("a")
+    world.receivers["a"].always = NotDelivered("HTTP_503")
+    await world.announce("1")
+    world.fails_at = f"before get {OPEN_TABLE}"
+    assert await world.run() == RunResult("failed:1", 15)
+    assert "old announcements could not be swept" in caplog.text
 
 
 @pytest.mark.parametrize("code", ["HTTP_400", "HTTP_413", "HTTP_422"])
@@ -221,16 +347,25 @@ async def test_after_three_days_it_is_given_up_with_a_trace(caplog: pytest.LogCa
     assert "a notification was given up | target=a event=1 why=HTTP_404" in caplog.text
 
 
-async def test_what_waited_behind_a_dead_target_for_three_days_is_given_up_with_it() -> None:
+async def test_what_waited_behind_a_dead_target_for_three_days_is_given_up_one_by_one_with_its_tries() -> None:
     world = World("a")
     world.receivers["a"].always = NotDelivered("ConnectError")
     await world.announce("old", "alsoOld")
     world.pass_seconds(GIVE_UP_AFTER.total_seconds())
     await world.announce("young")
     result = await world.run()
-    assert (result.summary, result.look_again_seconds) == ("givenUp:2", 15)
-    assert world.receivers["a"].seen == ["old"]
+    assert (result.summary, world.receivers["a"].seen) == ("failed:2", ["old", "alsoOld"])
+    await world.run_to_the_end(for_=timedelta(minutes=30))
     assert [stored.record.event_id for stored in await world.outbox.waiting()] == ["young"]
+    assert {row.deliveries["a"].attempts for row in world.kept().values() if not row.is_open} == {LEAST_TRIES}
+
+
+async def test_a_target_that_says_when_it_will_take_more_is_left_alone_until_then_even_with_what_is_old() -> None:
+    world = World("a")
+    world.receivers["a"].always = NotDelivered("HTTP_503", 1800)
+    await world.announce("old", "alsoOld")
+    result = await world.run(later=GIVE_UP_AFTER.total_seconds())
+    assert (result.summary, result.look_again_seconds, world.receivers["a"].seen) == ("failed:1", 1800, ["old"])
 
 
 async def test_what_was_too_old_to_wait_is_still_told_by_an_app_that_was_switched_off() -> None:

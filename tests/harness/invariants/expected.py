@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tests.harness.player import Played
 
 MINIMUM_REMAINING = timedelta(hours=72)
-CREATION_HOLDS = frozenset({"heldByOperator", "versionCreationRefused", "keyVersionsNotFresh"})
+CREATION_HOLDS = frozenset(
+    {"heldByOperator", "versionCreationRefused", "keyVersionsNotFresh", "waitingToRetry", "versionCreationDelayed"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,14 +94,14 @@ def pushes_only_where_allowed(played: Played) -> Iterator[str]:
 
 
 def pushes_only_inside_windows(played: Played) -> Iterator[str]:
-    """A window was open at some time from the begin of the run on that pushed without an order."""
+    """A window is open when a push leaves that nobody ordered."""
     windows = played.history.windows
     if not windows:
         return
     found = orders(played)
     for push in pushes(played):
-        began, asked = (played.began + timedelta(seconds=at) for at in (push.run.began_at, push.asked_at))
-        if not is_ordered(push, found) and not is_open_within(windows, began, asked):
+        asked = played.began + timedelta(seconds=push.asked_at)
+        if not is_ordered(push, found) and not is_open_within(windows, asked, asked):
             yield f"{push.run}: pushed at {asked:%Y-%m-%d %H:%M:%S} UTC, when no window was open"
 
 

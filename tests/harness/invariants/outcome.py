@@ -97,13 +97,13 @@ def every_hint_was_looked_at(played: Played) -> Iterator[str]:
     switched = {what for _, what in played.world.changes if "encryption" in what}
     if switched or played.host.poisoned:
         return  # which project uses the vault changed; or the host gave a message up, which the timers repair
-    scopes = scopes_of_runs(played)
+    scopes, ended = scopes_of_runs(played), _came_to_their_end(played)
     looked = [
         (sent.project_id, sent.asked_at)
         for sent in played.wire.sent
         if sent.reads_encryption
         and scopes.get(sent.run.number) == f"project:{sent.project_id}"
-        and sent.run.outcome == "ran"
+        and sent.run.number in ended
         and sent.asked_at <= until
     ]
     for project_id in played.world.project_ids:
@@ -113,6 +113,16 @@ def every_hint_was_looked_at(played: Played) -> Iterator[str]:
         for event in played.host.events:
             if event.at > last and event.at <= played.quiet_at:
                 yield f"no run of {project_id[-2:]} followed the {event.type.rpartition('.')[2]} of {event.at:.1f} s"
+
+
+def _came_to_their_end(played: Played) -> set[int]:
+    """Numbers of the runs that gave their lease back as done, also where they were killed just after it."""
+    return {
+        w.run.number
+        for w in played.tables.journal
+        if w.table == "keystewardScopes" and w.key == "lease" and w.run is not None
+        if not w.values["holder"] and w.values.get("coveredAt") == w.values["startedAt"]
+    }
 
 
 def _had_it_already(played: Played, operation: dict[str, Any], ended_at: float) -> Iterator[str]:
