@@ -96,7 +96,8 @@ def test_a_list_in_one_output_becomes_one_message_each(host: HostProcess) -> Non
 
 
 def test_no_more_messages_run_at_once_than_host_json_allows(settings: dict[str, str], storage: str) -> None:
-    # batchSize 2 and newBatchThreshold 1: two at first, and after one has ended, two more beside the one left.
+    # batchSize 2 and newBatchThreshold 1: two at first, and after one has ended, two more beside the one left. A host that
+    # asks while the six are being sent may find one alone, and gets two more beside it at once.
     own = {**settings, "WORK": f"work-{uuid.uuid4().hex[:12]}"}
     with running_host(SAMPLE_APP, own) as host:
 
@@ -104,7 +105,7 @@ def test_no_more_messages_run_at_once_than_host_json_allows(settings: dict[str, 
             return int(host.call("GET", "/api/seen").json()["inFlight"])
 
         host.call("POST", "/api/send", [{"name": str(n), "hold": True} for n in range(6)])
-        peak = eventually(lambda: in_flight() == 2) and 2
+        peak = eventually(lambda: found if (found := in_flight()) > 1 else 0)
         host.call("POST", "/api/release")
         eventually(lambda: in_flight() == 3)
         while len(host.seen("work")) < 6:
