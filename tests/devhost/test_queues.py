@@ -96,8 +96,8 @@ def test_a_list_in_one_output_becomes_one_message_each(host: HostProcess) -> Non
 
 
 def test_no_more_messages_run_at_once_than_host_json_allows(settings: dict[str, str], storage: str) -> None:
-    # batchSize 2 and newBatchThreshold 1: two at first, and after one has ended, two more beside the one left. A host that
-    # asks while the six are being sent may find one alone, and gets two more beside it at once.
+    # batchSize 2 and newBatchThreshold 1: two at first, and after one has ended, two more beside the one left. A host
+    # that asks while the six are being sent may find one alone, and gets two more beside it at once.
     own = {**settings, "WORK": f"work-{uuid.uuid4().hex[:12]}"}
     with running_host(SAMPLE_APP, own) as host:
 
