@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cold, machine, memory, report, steady, storm, warm
+from benchmarks import cold, firewall_plan, machine, memory, report, steady, storm, warm
 from benchmarks.figure import Figure
 from simulator.latencies import REALISTIC
 
@@ -21,6 +21,7 @@ FIGURES: Mapping[str, Callable[[], Awaitable[Figure]]] = {
     "storm": storm.measure,
     "cold": cold.measure,
     "memory": memory.measure,
+    "plan": firewall_plan.measure,
 }
 
 

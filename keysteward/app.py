@@ -20,6 +20,7 @@ from keysteward.act.create_version import KeyVersionCreator
 from keysteward.act.push import KeyIdentifierPusher
 from keysteward.api.calls import Api
 from keysteward.api.look import Lookout
+from keysteward.api.vaults import Vaults
 from keysteward.clients.atlas.auth import TOKEN_PATH, ServiceAccountAuth
 from keysteward.clients.atlas.client import AtlasClient
 from keysteward.clients.atlas.digest import ApiKeyAuth
@@ -32,6 +33,7 @@ from keysteward.fleet import Fleet
 from keysteward.logs import get_logger
 from keysteward.messages import QUEUE, ReconcileMessage, VaultHint, decode, encode
 from keysteward.observe.keys import KeyReader
+from keysteward.observe.network import NetworkObserver
 from keysteward.observe.project import ProjectObserver
 from keysteward.reconcile.project import ProjectReconciler
 from keysteward.reconcile.runner import Reconciler, ScopeRunner
@@ -189,6 +191,8 @@ def compose(
     deliverer = Deliverer(outbox, outside.targets, audit, clock, outside.source)
     reconcilers: dict[str, Reconciler] = {"project": projects, "vault": vaults, "fleet": fleet, "outbox": deliverer}
     lookout = Lookout(fleet, observer, state, policy, clock)
+    network = NetworkObserver(atlas, outside.resource_manager, clock)
+    vault_looks = Vaults(fleet, network, state, policy, clock)
     return App(
         settings=settings,
         clock=clock,
@@ -199,7 +203,7 @@ def compose(
         runner=ScopeRunner(tables, queue, clock, lambda: random_hex(16), reconcilers),
         fleet=fleet,
         watcher=KeyWatcher(keys, state, queue, clock, fleet.members),
-        api=Api(lookout, state, audit, queue, Idempotency(tables), clock, random_hex, settings.dry_run),
+        api=Api(lookout, vault_looks, state, audit, queue, Idempotency(tables), clock, random_hex, settings.dry_run),
     )
 
 

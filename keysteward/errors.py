@@ -3,6 +3,7 @@ Every error of the app, named for the reaction that it asks for.
 
 KeystewardError
 ├── TryLaterError        the same call may go through later; nothing is known to be wrong
+│   └── AnswerLostError  the change may have been made: read before the next attempt
 ├── RefusedError         the other side gave a reason; the same call will not go through
 ├── LeaseLostError       another instance holds the scope now: stop at once, touch nothing
 ├── DryRunLockError      a change was about to leave under KEYSTEWARD_DRY_RUN: a fault of ours, stopped in the transport
@@ -40,6 +41,14 @@ class TryLaterError(KeystewardError):
         super().__init__(code, message)
         self.retry_after_seconds = retry_after_seconds
         self.nothing_done = nothing_done
+
+
+class AnswerLostError(TryLaterError):
+    """
+    A call that changes something left, and no answer of the other side says whether the change was made.
+
+    Raised where that matters beyond the next run's own look at the world: for who owns a firewall rule.
+    """
 
 
 class RefusedError(KeystewardError):

@@ -84,6 +84,29 @@ REASONS: dict[str, Reason] = {
             Severity.WARNING,
             holds=False,
         ),
+        _info("addressMissing", "An address that has to reach the vault was not allowed; a rule for it is added."),
+        _info("addressGone", "Nobody has wanted the address for long enough; our rule for it is removed."),
+        _info("rulesRegrouped", "Rules of ours were merged or split; the same addresses are allowed as before."),
+        _info("orphansReleased", "An operator let go of rules whose project left the settings."),
+        _info("rulesInStep", "The rules of the vault are as they should be."),
+        _info("firewallOff", "The policy switches the firewall off for this vault."),
+        _info("vaultNotUsed", "No project of ours uses the vault, and no rule in it is ours."),
+        Reason(
+            "nearRuleLimit",
+            "The vault needs more than 80 % of the rules that it can hold.",
+            "Make room before it is full: let rules of others go that nobody needs, replace single addresses by their "
+            "CIDR in firewall.extraIpRules, or move projects to private endpoints or to another vault.",
+            Severity.WARNING,
+            holds=False,
+        ),
+        Reason(
+            "possibleLostUpdate",
+            "Somebody else wrote the vault's rules at the same time; one of the two changes may be lost.",
+            "Compare the list with the audit trail, which has every rule before and after each write of ours, and put "
+            "back what is missing.",
+            Severity.ALARM,
+            holds=False,
+        ),
         _hold(
             "encryptionUnknown",
             "Atlas did not say how the project is encrypted.",
@@ -202,6 +225,73 @@ REASONS: dict[str, Reason] = {
             "requestedVersionNotNewer",
             "The version that the operator asked for is not newer than the one in use, or belongs to another key.",
             "Make a new version of the key and rotate to that: the app never rotates backwards.",
+        ),
+        _hold(
+            "networkUnknown",
+            "The vault's rules, or somebody who needs one, could not be read.",
+            "Read the evidence: a refusal names the access to grant. Known addresses stay allowed, and no rule is "
+            "removed until every source can be read.",
+        ),
+        _hold(
+            "vaultNotFiltering",
+            "The vault's firewall does not filter by rules, so none are written.",
+            "With public access on and default action Allow everybody gets in: set the default action to Deny when the "
+            "rules are ready (firewall.whenOpen prepare keeps them ready). With public access off or secured by a "
+            "perimeter, rules do nothing: give Atlas a private endpoint.",
+        ),
+        _hold(
+            "addressUnusable",
+            "Atlas published an address that no rule can allow.",
+            "Nothing, where it is an IPv6 or a private address: the nodes have others. If a node has only that, give "
+            "Atlas a private endpoint.",
+            Severity.INFO,
+        ),
+        _hold(
+            "rangeTooWide",
+            "Atlas published a range that is wider than the policy takes.",
+            "Make sure that it is Atlas's. Then raise its width in firewall.widestPrefix, or name it in "
+            "firewall.extraIpRules.",
+        ),
+        _hold(
+            "frozenByRevocation",
+            "A revocation is suspected or standing: the addresses of its project and of the control plane stay as they "
+            "are.",
+            "Deal with the revocation that the evidence names. The rules follow by themselves when it has ended.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "tooManyRules",
+            "The vault cannot hold the rules that are needed, even with our own merged.",
+            "Remove rules of others that nobody needs, merge neighbours among them, or move projects to private "
+            "endpoints or to another vault.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "largeRemoval",
+            "So many of our rules are to go at once that an operator has to say so.",
+            "Make sure that these clusters or projects are really gone, then POST /api/vaults/{vaultName}/sync with "
+            "allowLargeRemoval.",
+        ),
+        _hold(
+            "orphanedRules",
+            "Rules of ours belong to a project that left the settings or is invisible.",
+            "Put the project back into ATLAS_PROJECT_IDS, or let the rules go: POST /api/vaults/{vaultName}/sync with "
+            "allowLargeRemoval.",
+        ),
+        _hold(
+            "alertOnly",
+            "The rules differ, and the policy lets the app only say so.",
+            "Write the rules by hand, POST /api/vaults/{vaultName}/sync, or set firewall.mode to sync. A vault of "
+            "projects that ATLAS_PROJECT_IDS=* found has to be named under vaults in the policy first.",
+        ),
+        _hold(
+            "rulesReverted",
+            "Something else takes our rules away again, so the app waits longer and longer before it writes them.",
+            "Find the tool: the evidence names who changed the vault last. Terraform: azurerm_key_vault with a "
+            "network_acls block keeps its own list; add lifecycle { ignore_changes = [network_acls[0].ip_rules] }. "
+            "Bicep and ARM templates: leave ipRules out, or take the list from the vault. Azure Policy with effect "
+            "modify: exempt the vault. Then POST /api/vaults/{vaultName}/sync.",
+            Severity.ALARM,
         ),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -41,23 +42,20 @@ async def respond(send: Send, response: Response) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-def cloud_app(cloud: Cloud, cut: Callable[[int], None], client_ip: str, host: str | None = None) -> App:
+def cloud_app(cloud: Cloud, cut: Callable[[int], None], host: str | None = None) -> App:
     """
-    Return the ASGI app of a cloud.
+    Return the ASGI app of a cloud. Callers, who all come from this machine, seem to come from ``app_address``.
 
     Args:
         cloud: answers.
         cut: cuts the connection whose client port is given.
-        client_ip: where callers seem to come from (they all come from this machine).
         host: the one host name that is served here, whatever the Host header says.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request = await request_of(scope, receive, client_ip)
+        request = await request_of(scope, receive, cloud.app_address)
         if host is not None:
-            request = Request(
-                request.method, host, request.path, request.query, request.headers, request.body, client_ip
-            )
+            request = replace(request, host=host)
         try:
             response = cloud.handle(request)
         except ConnectionDropped as dropped:

@@ -21,10 +21,12 @@ from simulator.key_vault.service import KeyVault
 from simulator.latencies import NONE, LatencyTable
 from simulator.recording import NOT_SIMULATED, Exchange, Record
 from simulator.resource_manager.service import ResourceManager
+from simulator.resource_manager.writes import VaultWrites
 from simulator.routing import Call, Route
 from simulator.sinks import Sinks
 from simulator.tools import Tools
-from simulator.wire import ConnectionDropped, Refused, Request, Response
+from simulator.vault_writers import VaultWriters
+from simulator.wire import APP_ADDRESS, ConnectionDropped, Refused, Request, Response
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,6 +47,8 @@ class Cloud:
         self.clock = clock
         self.seed = seed
         self.latencies = latencies
+        self.app_address = APP_ADDRESS
+        """Where the app's calls seem to come from when they come over a socket. In process each call says so itself."""
         self.record = Record()
         self.observers: list[Observer] = []
         self._random = self.stream("latency")
@@ -53,12 +57,14 @@ class Cloud:
         self.identity = Identity(clock, self.stream("identity"))
         vault_random = self.stream("key vault")
         self.key_vault = KeyVault(clock, vault_random, self.identity, self.event_grid, self.catch_up)
-        self.resource_manager = ResourceManager(
-            clock, self.stream("resource manager"), self.identity, self.key_vault.vaults
-        )
         self.atlas = Atlas(clock, self.stream("atlas"), self.key_vault)
+        self.vault_writes = VaultWrites(self.stream("vault writes"), self.key_vault, self.event_grid, self.atlas.agenda)
+        self.resource_manager = ResourceManager(
+            clock, self.stream("resource manager"), self.identity, self.key_vault.vaults, self.vault_writes
+        )
         self.sinks = Sinks(clock, self.identity)
         self.tools = Tools(self.atlas, self._note_tool)
+        self.vault_writers = VaultWriters(self.atlas, self.vault_writes, self._note)
         self.services: tuple[Service, ...] = (
             self.key_vault,
             self.atlas,
@@ -126,9 +132,20 @@ class Cloud:
         code: str | None,
         changes: bool,  # noqa: FBT001 - a column
     ) -> None:
+        self._note(at, self.atlas.name, ENCRYPTION, request, response, code, changes)
+
+    def _note(
+        self,
+        at: datetime,
+        service: str,
+        route: str,
+        request: Request,
+        response: Response,
+        code: str | None,
+        changes: bool,  # noqa: FBT001 - a column
+    ) -> None:
         """Record what another tool sent. It stands before the request that found its time come."""
-        name = self.atlas.name
-        self.record.add(at, request, ENCRYPTION, response, code, request.sender, changes, None, name)
+        self.record.add(at, request, route, response, code, request.sender, changes, None, service)
         for observer in self.observers:
             observer(request, response, self.record[-1])
 

@@ -15,6 +15,7 @@ import msgspec
 
 from simulator import control_bodies as bodies
 from simulator import control_neighbours as neighbours
+from simulator import control_network as network
 from simulator import control_orders as orders
 from simulator.asgi import App, Receive, Scope, Send, request_of, respond
 from simulator.control_orders import Order
@@ -40,6 +41,7 @@ class ControlRoute:
 
 
 _KEY = "/vaults/{vault}/keys/{key}"
+_NETWORK = "/vaults/{vault}/network"
 _TOOLS = "/projects/{project}/tools"
 _CLUSTERS = "/projects/{project}/clusters"
 ROUTES = (
@@ -87,6 +89,79 @@ ROUTES = (
         "PATCH", f"{_CLUSTERS}/{{cluster}}", orders.change_cluster, "Pause, resume, readdress", bodies.ClusterChange
     ),
     ControlRoute("DELETE", f"{_CLUSTERS}/{{cluster}}", orders.remove_cluster, "Delete a cluster"),
+    ControlRoute(
+        "POST",
+        f"{_CLUSTERS}/{{cluster}}/scale",
+        network.scale,
+        "Another tier or number of nodes: new addresses are announced first",
+        bodies.Scale,
+    ),
+    ControlRoute(
+        "POST",
+        f"{_CLUSTERS}/{{cluster}}/shard",
+        network.shard,
+        "More shards, and config servers: likewise",
+        bodies.Sharding,
+    ),
+    ControlRoute(
+        "POST", f"{_CLUSTERS}/{{cluster}}/move", network.move, "To another region: all addresses change", bodies.Move
+    ),
+    ControlRoute(
+        "POST",
+        f"{_CLUSTERS}/{{cluster}}/restart",
+        network.restart,
+        "Restart its nodes: REPAIRING until the vault lets them in",
+    ),
+    ControlRoute(
+        "PUT", "/reshaping", network.set_reshaping, "How long such changes take, each part", bodies.ReshapingFigures
+    ),
+    ControlRoute(
+        "POST",
+        "/control-plane/addresses",
+        network.grow_control_plane,
+        "Let Atlas also call from other addresses (one drawn by default)",
+        bodies.ControlPlaneGrowth,
+    ),
+    ControlRoute(
+        "DELETE",
+        "/control-plane/addresses",
+        network.shrink_control_plane,
+        "Let it call from some no more",
+        bodies.ControlPlaneLoss,
+    ),
+    ControlRoute(
+        "PUT",
+        "/control-plane/shown",
+        network.show_control_plane,
+        "Show a wrong list, by cloud and region; none: the true one",
+        bodies.ControlPlaneShown,
+    ),
+    ControlRoute(
+        "PUT",
+        _NETWORK,
+        network.set_network,
+        "Set network rules as the owner; `allowNeeded`: also the app, all nodes and Atlas, as of now",
+        bodies.VaultNetwork,
+    ),
+    ControlRoute("DELETE", _NETWORK, network.clear_network, "A vault as one that never had rules"),
+    ControlRoute(
+        "POST",
+        f"{_NETWORK}/writes",
+        network.write_rules,
+        "Another tool reads the rules now, and writes the whole list now or later",
+        bodies.RulesWrite,
+    ),
+    ControlRoute(
+        "PUT",
+        f"{_NETWORK}/policy",
+        network.revert_rules,
+        "A policy puts the rules back after each write, or within its answer where no time is given",
+        bodies.RevertingPolicy,
+    ),
+    ControlRoute("DELETE", f"{_NETWORK}/policy", network.stop_reverting, "Take the policy away"),
+    ControlRoute(
+        "PUT", "/app-address", network.set_app_address, "Where the app's calls seem to come from", bodies.AppAddress
+    ),
     ControlRoute("PUT", "/rollout", orders.set_rollout, "How fast changes reach the clusters", bodies.RolloutFigures),
     ControlRoute("POST", "/faults", orders.order_fault, "Order a fault", bodies.NewFault),
     ControlRoute("DELETE", "/faults", orders.clear_faults, "Forget ordered faults, stop the background"),

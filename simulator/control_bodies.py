@@ -46,6 +46,36 @@ class VaultChange(Body):
     atlasAccess: AtlasAccess | None = None
     permissions: list[str] | None = None
     managerActions: list[str] | None = None
+    appRoles: list[str] | None = None
+    locked: bool | None = None
+    deniedByPolicy: bool | None = None
+    checksSubnets: bool | None = None
+
+
+class VaultNetwork(Body):
+    defaultAction: Literal["Allow", "Deny"] | None = None
+    publicNetworkAccess: Literal["Enabled", "Disabled", "SecuredByPerimeter"] | None = None
+    ipRules: list[str] | None = None
+    bypass: Literal["AzureServices", "None"] | None = None
+    subnets: list[str] | None = None
+    allowNeeded: bool = False
+
+
+class RulesWrite(Body):
+    by: str = "terraform"
+    add: list[str] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    ipRules: list[str] | None = None
+    afterSeconds: Seconds = 0.0
+
+
+class RevertingPolicy(Body):
+    afterSeconds: Seconds | None = None
+    ipRules: list[str] | None = None
+
+
+class AppAddress(Body):
+    address: str
 
 
 class NewPolicy(Body):
@@ -69,12 +99,49 @@ class NewCluster(Body):
     kind: Literal["REPLICASET", "SHARDED", "GEOSHARDED"] = "REPLICASET"
     addresses: list[str] | None = None
     announced: list[str] = field(default_factory=list)
+    shards: Count1 | None = None
+    creating: bool = False
 
 
 class ClusterChange(Body):
     paused: bool | None = None
     addresses: list[str] | None = None
     announced: list[str] | None = None
+    listsAddresses: bool | None = None
+
+
+class Scale(Body):
+    tier: str | None = None
+    nodes: Literal[3, 5, 7] | None = None
+
+
+class Sharding(Body):
+    shards: Annotated[int, Meta(ge=1, le=50)] = 2
+
+
+class Move(Body):
+    region: str
+
+
+class ReshapingFigures(Body):
+    announced: tuple[Seconds, Seconds] = (300.0, 900.0)
+    change: tuple[Seconds, Seconds] = (120.0, 600.0)
+    creation: tuple[Seconds, Seconds] = (300.0, 600.0)
+    restart: tuple[Seconds, Seconds] = (20.0, 60.0)
+
+
+class ControlPlaneGrowth(Body):
+    cloud: Literal["aws", "azure", "gcp"] = "azure"
+    region: str = "eastus"
+    addresses: list[str] | None = None
+
+
+class ControlPlaneLoss(Body):
+    addresses: list[str]
+
+
+class ControlPlaneShown(Body):
+    outbound: dict[str, dict[str, list[str]]] | None = None
 
 
 class NewVault(Body):
@@ -83,6 +150,7 @@ class NewVault(Body):
     subscriptionId: str = "11111111-2222-4333-8444-555555555555"
     resourceGroup: str = "rg-atlas-cmk"
     environment: Literal["AZURE", "AZURE_CHINA", "AZURE_US_GOVERNMENT"] = "AZURE"
+    appRoles: list[str] | None = None
 
 
 class NewAccount(Body):
@@ -115,7 +183,7 @@ class NewProject(Body):
 
 
 class World(Body):
-    preset: Literal["healthy", "government", "china", "application"] | None = None
+    preset: Literal["healthy", "government", "china", "application", "filtering"] | None = None
     vaults: list[NewVault] = field(default_factory=list)
     serviceAccounts: list[NewAccount] = field(default_factory=list)
     apiKeys: list[NewApiKey] = field(default_factory=list)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.atlas.rollout import Rollout
 from simulator.faults import Fault
+from simulator.key_vault.state import APP_ROLES
 from simulator.latencies import TABLES
 from simulator.snapshot import exchange_view, world_of
 from simulator.worlds import PRESETS
@@ -68,6 +69,7 @@ def world(order: Order) -> object:
             subscription_id=vault.subscriptionId,
             resource_group=vault.resourceGroup,
             environment=vault.environment,
+            app_roles=APP_ROLES if vault.appRoles is None else vault.appRoles,
         )
     for account in body.serviceAccounts:
         order.cloud.atlas.add_service_account(
@@ -128,6 +130,12 @@ def change_vault(order: Order) -> object:
         order.vault.permissions = frozenset(body.permissions)
     if body.managerActions is not None:
         order.vault.manager_actions = frozenset(body.managerActions)
+    if body.appRoles is not None:
+        order.vault.app_roles = frozenset(body.appRoles)
+    state = order.vault.state
+    state.is_locked = state.is_locked if body.locked is None else body.locked
+    state.denied_by_policy = state.denied_by_policy if body.deniedByPolicy is None else body.deniedByPolicy
+    state.checks_subnets = state.checks_subnets if body.checksSubnets is None else body.checksSubnets
     return {}
 
 
@@ -160,10 +168,9 @@ def change_cluster(order: Order) -> object:
     cluster = atlas.cluster(project, name)
     if body.paused is not None:
         (atlas.pause_cluster if body.paused else atlas.resume_cluster)(project, name)
-    if body.addresses is not None:
-        cluster.outbound = cluster.inbound = body.addresses
-    if body.announced is not None:
-        cluster.future_outbound = body.announced
+    atlas.readdress_cluster(project, name, body.addresses, body.announced)
+    if body.listsAddresses is not None:
+        cluster.lists_addresses = body.listsAddresses
     return {}
 
 
@@ -253,6 +260,8 @@ def _add_cluster(cloud: Cloud, project_id: str, cluster: bodies.NewCluster) -> N
         kind=cluster.kind,
         addresses=cluster.addresses,
         announced=cluster.announced,
+        shards=cluster.shards,
+        creating=cluster.creating,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from simulator import control, delivery, event_grid, identity, sinks, tools
+from simulator import control, delivery, event_grid, identity, sinks, tools, vault_writers
 from simulator.atlas.errors import REFUSALS
 from simulator.atlas.rate_limits import LIMITS
 from simulator.atlas.rules import RULES as ATLAS_RULES
@@ -21,6 +21,7 @@ from simulator.key_vault.service import RULES as KEY_VAULT_RULES
 from simulator.latencies import REALISTIC
 from simulator.resource_manager import service as resource_manager
 from simulator.resource_manager.errors import REFUSALS as MANAGER_REFUSALS
+from simulator.resource_manager.rules import RULES as MANAGER_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 NOT_COVERED = (
     (
-        "Azure Resource Manager: every write, lists of vaults, network rules and access policies of a vault, role and "
-        "deny assignments, deleted vaults, locks."
+        "Azure Resource Manager: every write but that of a vault's network rules and tags, lists of vaults, access "
+        "policies of a vault, role and deny assignments, deleted vaults, how locks and policies are set."
     ),
     (
         "Atlas: cluster changes (pausing through the API), snapshots, backup schedule, alert configurations, webhooks, "
@@ -40,7 +41,10 @@ NOT_COVERED = (
         "Key Vault: creating, importing, changing and purging keys, cryptographic operations, certificates, secrets, "
         "managed HSM."
     ),
-    "Event Grid: batching, dead letters, filters, delays of sick endpoints, jitter; resource events; access keys.",
+    (
+        "Event Grid: batching, dead letters, filters, delays of sick endpoints, jitter; resource events of anything "
+        "but a write of a vault; access keys."
+    ),
     "Microsoft Graph and sign-in with a client secret.",
 )
 HEAD = """# The simulated cloud
@@ -84,7 +88,7 @@ def page() -> str:
         f"## Resource Manager ({_hosts(resource_manager.HOSTS)})\n",
         f"API versions: {', '.join(sorted(resource_manager.API_VERSIONS))}.\n",
         _routes(cloud.resource_manager.router.routes),
-        _rules(resource_manager.RULES),
+        _rules(MANAGER_RULES),
         _manager_refusals(),
         "## Identity endpoint\n",
         _routes(cloud.identity.router.routes),
@@ -96,7 +100,7 @@ def page() -> str:
         _routes(cloud.sinks.router.routes),
         _rules(sinks.RULES),
         "## Other tools\n",
-        _rules(tools.RULES),
+        _rules((*tools.RULES, *vault_writers.RULES)),
         "## Latencies (`realistic`)\n",
         _latencies(),
         "## Faults\n",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, get_args
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from simulator.agenda import Agenda
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 type Schema = Literal["eventgrid", "cloudevents"]
 SCHEMAS: tuple[str, ...] = get_args(Schema.__value__)
+type Kind = Literal["keyVault", "resources"]
+"""Of which system topics an event is: those of vaults, or those of resource groups."""
+FUNCTIONS: Mapping[Kind, str] = {"keyVault": "key_vault_events", "resources": "resource_events"}
+"""The app's function for each kind: a subscription whose endpoint names one gets that kind alone."""
 
 SOURCE = "Event Grid documentation (delivery and retry, Key Vault schema)"
 RULES = (
@@ -38,6 +43,15 @@ RULES = (
     Rule("A policy without Notify raises no near expiry.", "unverified"),
     Rule("A version that is already nearer to its end than that: near expiry at once.", "unverified"),
     Rule("Disabling, deleting or recovering raises nothing.", SOURCE),
+    Rule(
+        "A write of a vault, the app's own too, raises ResourceWriteSuccess at its resource group: who and which "
+        "vault, not what. `claims` hold personal data where a person wrote.",
+        "Event Grid documentation (subscription and resource group schema)",
+    ),
+    Rule(
+        "An endpoint with `?functionName=key_vault_events` or `resource_events` gets the events of that topic alone.",
+        "as the app's set-up subscribes",
+    ),
     Rule("At least once, no order: doubles, late and lost events on order.", SOURCE),
 )
 
@@ -45,6 +59,8 @@ RULES = (
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event, whatever the schema. ``topic`` is the resource id, ``data`` the vendor's members."""
+
+    kind: Kind
 
     id: str
     topic: str
@@ -60,7 +76,7 @@ class Event:
             "subject": self.subject,
             "eventType": self.type,
             "data": dict(self.data),
-            "dataVersion": "1",
+            "dataVersion": "2" if self.kind == "resources" else "1",
             "metadataVersion": "1",
             "eventTime": event_time(self.time),
         }
@@ -84,6 +100,7 @@ class Subscription:
     id: str
     schema: Schema
     endpoint: str | None = None
+    kinds: tuple[Kind, ...] = ("keyVault", "resources")
 
 
 @dataclass(slots=True)
@@ -97,6 +114,11 @@ class Delivery:
     in_flight: bool = False
     outcomes: list[str] = field(default_factory=list)
     """What each attempt came to: a status, or the kind of failure."""
+
+    @property
+    def function_name(self) -> str:
+        """The app's function that is meant to get it: whoever plays the network in process asks this."""
+        return FUNCTIONS[self.event.kind]
 
     @property
     def body(self) -> object:
@@ -124,21 +146,24 @@ class EventGrid:
         self._listeners: list[Callable[[], None]] = []
 
     def subscribe(self, schema: Schema = "eventgrid", endpoint: str | None = None) -> Subscription:
-        """Add a subscription to every topic."""
+        """Add a subscription to every topic, or to those that the endpoint's ``functionName`` is for."""
         if schema not in SCHEMAS:
             raise ValueError(f"schema is one of {', '.join(SCHEMAS)}, got {schema!r}")
-        subscription = Subscription(f"subscription-{len(self.subscriptions) + 1}", schema, endpoint)
+        subscription = Subscription(f"subscription-{len(self.subscriptions) + 1}", schema, endpoint, _kinds(endpoint))
         self.subscriptions.append(subscription)
         return subscription
 
-    def publish(self, topic: str, subject: str, event_type: str, data: Mapping[str, object]) -> Event:
-        """Publish an event now, to every subscription."""
+    def publish(
+        self, topic: str, subject: str, event_type: str, data: Mapping[str, object], kind: Kind = "keyVault"
+    ) -> Event:
+        """Publish an event now, to every subscription of its kind."""
         now = self._clock.now()
         event_id = str(UUID(int=self._random.getrandbits(128), version=4))
-        event = Event(event_id, topic, subject, event_type, now, data)
+        event = Event(kind, event_id, topic, subject, event_type, now, data)
         self.published.append(event)
         for subscription in self.subscriptions:
-            self._send(Delivery(subscription, event, now))
+            if kind in subscription.kinds:
+                self._send(Delivery(subscription, event, now))
         for listener in self._listeners:
             listener()
         return event
@@ -195,6 +220,11 @@ class EventGrid:
         if self._to_duplicate:
             self._to_duplicate -= 1
             self.pending.append(Delivery(delivery.subscription, delivery.event, delivery.due_at))
+
+
+def _kinds(endpoint: str | None) -> tuple[Kind, ...]:
+    named = parse_qs(urlsplit(endpoint or "").query).get("functionName", [""])[0]
+    return tuple(kind for kind, function in FUNCTIONS.items() if named == function) or tuple(FUNCTIONS)
 
 
 def event_time(at: datetime) -> str:

@@ -46,6 +46,7 @@ REALISTIC = LatencyTable(
         "vault.get": Latency(0.03, 0.08, _CHOSEN),
         "vault.write": Latency(0.08, 0.20, _CHOSEN),
         "manager.get": Latency(0.10, 0.40, _CHOSEN),
+        "manager.write": Latency(0.40, 1.50, _CHOSEN),
         "sink": Latency(0.05, 0.30, _CHOSEN),
         "identity": Latency(0.02, 0.06, _CHOSEN),
     },

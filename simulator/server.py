@@ -77,22 +77,21 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(
-    cloud: Cloud, *, control_port: int = 0, client_ip: str = "203.0.113.10"
-) -> AsyncIterator[RunningServer]:
+async def running(cloud: Cloud, *, control_port: int = 0, client_ip: str | None = None) -> AsyncIterator[RunningServer]:
     """
     Serve *cloud* until the block ends.
 
     Args:
         cloud: should be on a flowing clock: real clients compare its token times with the machine's.
         control_port: the port of the control routes, 0 for a free one.
-        client_ip: where every caller seems to come from.
+        client_ip: where every caller seems to come from; as the cloud has it by default.
     """
+    cloud.app_address = client_ip or cloud.app_address
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulator-")))
         servers = _Servers()
         stack.push_async_callback(servers.end)
-        proxy, pipe = await _front(stack, servers, cloud, client_ip, _certificates(folder))
+        proxy, pipe = await _front(stack, servers, cloud, _certificates(folder))
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         deliverer = Deliverer(cloud, client)
         delivery = asyncio.create_task(deliverer.run())
@@ -145,7 +144,7 @@ class _Servers:
 
 
 async def _front(
-    stack: contextlib.AsyncExitStack, servers: _Servers, cloud: Cloud, client_ip: str, certificate: Path
+    stack: contextlib.AsyncExitStack, servers: _Servers, cloud: Cloud, certificate: Path
 ) -> tuple[Relay, Relay]:
     relays: list[Relay] = []
 
@@ -156,8 +155,8 @@ async def _front(
     def lets_through(name: str) -> bool:
         return name in NAMES or cloud.service_of(name) in {cloud.key_vault, cloud.sinks}
 
-    tls_port = await servers.add(cloud_app(cloud, cut, client_ip), 0, certificate)
-    identity_port = await servers.add(cloud_app(cloud, cut, client_ip, identity.HOST))
+    tls_port = await servers.add(cloud_app(cloud, cut), 0, certificate)
+    identity_port = await servers.add(cloud_app(cloud, cut, identity.HOST))
     relays.extend((Relay(tls_port, lets_through), Relay(identity_port)))
     for relay in relays:
         await relay.start()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from simulator.key_vault.state import attributes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from simulator.atlas.state import Project
+    from simulator.atlas.state import Cluster, Project
     from simulator.cloud import Cloud
     from simulator.event_grid import Delivery
     from simulator.key_vault.state import Key, Vault
@@ -27,7 +28,8 @@ def world_of(cloud: Cloud) -> dict[str, object]:
         "latencies": cloud.latencies.name,
         "requests": len(cloud.record),
         "projects": [
-            _project(project, settled=cloud.atlas.settled(project.id)) for project in cloud.atlas.projects.values()
+            _project(project, list(cloud.atlas.gate), settled=cloud.atlas.settled(project.id))
+            for project in cloud.atlas.projects.values()
         ],
         "tools": [
             {
@@ -41,6 +43,8 @@ def world_of(cloud: Cloud) -> dict[str, object]:
         ],
         "received": len(cloud.sinks.received),
         "apiKeys": list(cloud.atlas.digest.keys),
+        "controlPlane": cloud.atlas.control_plane.outbound,
+        "appAddress": cloud.app_address,
         "serviceAccounts": [account.client_id for account in cloud.atlas.accounts.values()],
         "vaults": [_vault(vault) for vault in cloud.key_vault.vaults.values()],
         "eventGrid": {
@@ -98,7 +102,7 @@ def moment(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _project(project: Project, *, settled: bool) -> dict[str, object]:
+def _project(project: Project, kept_out: Sequence[Cluster], *, settled: bool) -> dict[str, object]:
     return {
         "id": project.id,
         "name": project.name,
@@ -117,6 +121,9 @@ def _project(project: Project, *, settled: bool) -> dict[str, object]:
                 "keyIdentifier": cluster.key_identifier,
                 "outbound": cluster.outbound,
                 "futureOutbound": cluster.future_outbound,
+                "kind": cluster.kind,
+                "shards": cluster.shards,
+                "keptOut": cluster in kept_out,
             }
             for cluster in project.clusters.values()
         ],
@@ -143,7 +150,16 @@ def _vault(vault: Vault) -> dict[str, object]:
         "atlasAccess": vault.atlas_access,
         "environment": vault.cloud.environment,
         "permissions": sorted(vault.permissions),
+        "appRoles": sorted(vault.app_roles),
         "managerActions": sorted(vault.manager_actions),
+        "locked": vault.is_locked,
+        "deniedByPolicy": vault.denied_by_policy,
+        "network": {
+            "publicNetworkAccess": vault.network.public_access,
+            "networkAcls": vault.network.acls,
+            "lastModifiedAt": moment(vault.network.modified_at),
+            "lastModifiedBy": vault.network.modified_by,
+        },
         "keys": [_key(vault, key) for key in vault.keys.values()],
     }
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 JSON_TYPE = "application/json"
 APP = "app"
 """The sender of every request that comes from outside the simulator."""
+APP_ADDRESS = "203.0.113.10"
+"""Where the app's calls come from unless a test or an order says otherwise."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -33,7 +35,7 @@ class Request:
     query: Mapping[str, list[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    client_ip: str = "203.0.113.10"
+    client_ip: str = APP_ADDRESS
     sender: str = APP
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the caller sent

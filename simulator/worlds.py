@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from simulator.azure_clouds import CHINA, PUBLIC, US_GOVERNMENT
+from simulator.key_vault.for_atlas import named
+from simulator.key_vault.network import as_stored, range_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +24,7 @@ PUBLIC_KEY = "simulatd"
 PRIVATE_KEY = "00000000-0000-4000-8000-00simulated0"
 APPLICATION_ID = "7d3c9c1e-52a4-4c4e-9f0a-000000000001"
 APPLICATION_SECRET = "simulated~application~secret"  # noqa: S105 - invented, opens nothing
+OFFICE = "198.51.100.0/24"
 CLUSTERS = ("payments", "ledger", "search")
 KEY_AGE = timedelta(days=30)
 
@@ -86,10 +89,33 @@ def a_healthy_world(
     )
 
 
+def needed_rules(cloud: Cloud, vault_name: str) -> list[str]:
+    """Return the rules that let in the app, Atlas, and every node, present and announced, of clusters on a vault."""
+    host = cloud.key_vault.vault(vault_name).state.host
+    found = [cloud.app_address, *cloud.atlas.control_plane.outbound]
+    for project in cloud.atlas.projects.values():
+        parts = named(project.key_identifier or "")
+        if parts is not None and parts.host == host:
+            for cluster in project.clusters.values():
+                found += [*cluster.outbound, *cluster.future_outbound]
+    return list(dict.fromkeys(as_stored(text) for text in found if range_of(text) is not None))
+
+
+def a_filtering_world(cloud: Cloud) -> World:
+    """A healthy world whose vault lets in what it must, by rules of its owner's, an office, and nothing else."""
+    world = a_healthy_world(cloud)
+    rules = [OFFICE, *needed_rules(cloud, world.vault)]
+    cloud.vault_writers.set_network(world.vault, default_action="Deny", ip_rules=rules)
+    return world
+
+
 PRESETS: Mapping[str, Callable[[Cloud], World]] = {
     "healthy": a_healthy_world,
     "government": lambda cloud: a_healthy_world(cloud, US_GOVERNMENT.environment),
     "china": lambda cloud: a_healthy_world(cloud, CHINA.environment),
+    "filtering": a_filtering_world,
     "application": lambda cloud: a_healthy_world(cloud, application_secret=APPLICATION_SECRET),
 }
-"""Ready-made worlds by the name that ``--world`` and the control routes know. ``application``: not secretless."""
+"""Ready-made worlds by the name that ``--world`` and the control routes know. ``application``: not secretless;
+``filtering``: the vault has network rules.
+"""

@@ -17,6 +17,7 @@ from keysteward.api import answers, views
 from keysteward.api.approvals import Approvals
 from keysteward.api.holds import Holds
 from keysteward.api.look import Lookout, exact_identifier
+from keysteward.api.vaults import Vaults
 from keysteward.clock import Clock
 from keysteward.decide.rotation import RotateRequest
 from keysteward.errors import LeaseLostError, RequestError
@@ -50,6 +51,7 @@ class Api:
     """One per process. Every method may raise ``RequestError`` and ``StorageError``."""
 
     lookout: Lookout
+    vaults: Vaults
     state: State
     audit: Audit
     queue: WorkQueue

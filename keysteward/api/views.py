@@ -149,13 +149,13 @@ def observed_view(facts: ProjectFacts) -> answers.Observed:
         observed_at=facts.observed_at,
         encryption=_encryption(facts.encryption),
         key_versions=_versions(facts.key_versions),
-        clusters=_unknown(clusters)
+        clusters=unknown_view(clusters)
         if isinstance(clusters, Unknown)
         else [
             answers.SeenCluster(name=c.name, state=str(c.state), paused=c.paused, encrypted=c.encrypted)
             for c in clusters
         ],
-        addresses=_unknown(addresses)
+        addresses=unknown_view(addresses)
         if isinstance(addresses, Unknown)
         else [
             answers.SeenAddresses(cluster=a.cluster, outbound=list(a.outbound), announced=list(a.announced))
@@ -164,13 +164,14 @@ def observed_view(facts: ProjectFacts) -> answers.Observed:
     )
 
 
-def _unknown(fact: Unknown) -> answers.UnknownFact:
+def unknown_view(fact: Unknown) -> answers.UnknownFact:
+    """Show why a fact could not be read."""
     return answers.UnknownFact(unknown=answers.WhyUnknown(code=fact.code, why=fact.why))
 
 
 def _encryption(found: EncryptionAtRest | Unknown) -> answers.EncryptionFact:
     if isinstance(found, Unknown):
-        return _unknown(found)
+        return unknown_view(found)
     return answers.Encryption(
         enabled=found.enabled,
         valid=found.valid,
@@ -188,7 +189,7 @@ def _encryption(found: EncryptionAtRest | Unknown) -> answers.EncryptionFact:
 
 def _versions(found: KeyVersions | Unknown) -> answers.VersionsFact:
     if isinstance(found, Unknown):
-        return _unknown(found)
+        return unknown_view(found)
     ordered = sorted(found.versions, key=lambda v: (v.created_at, v.version), reverse=True)
     content = {"complete": found.complete, "source": found.source, "versions": [_version(v) for v in ordered]}
     return msgspec.convert(content, answers.SeenVersions)

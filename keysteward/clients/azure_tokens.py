@@ -42,6 +42,11 @@ class AzureTokens:
                 held = self._tokens[scope] = await self._new(scope)
         return held.token
 
+    def in_hand(self, scope: str) -> str | None:
+        """Return a token for *scope* that has not ended, without asking for one: for whoever must not wait."""
+        held = self._tokens.get(scope)
+        return held.token if held is not None and held.expires_on > self._clock.now().timestamp() else None
+
     def forget(self, scope: str, token: str) -> None:
         """Drop *token*, which was refused, unless another has taken its place already."""
         held = self._tokens.get(scope)

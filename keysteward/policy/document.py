@@ -47,6 +47,10 @@ class Policy:
         """Say what holds for this vault's firewall. Vault names are compared without case."""
         return self.vault_firewalls.get(vault.lower(), self.default_firewall)
 
+    def names_vault(self, vault: str) -> bool:
+        """Whether the document has an entry for this vault, be it empty."""
+        return vault.lower() in self.vault_firewalls
+
 
 def parse_policy(text: str) -> Policy | tuple[Problem, ...]:
     """

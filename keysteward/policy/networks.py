@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
@@ -19,13 +20,18 @@ WIDEST_EXTRA_RULE = 16
 _ADDRESS = re.compile(r"[0-9.]{7,15}(?:/[0-9]{1,2})?")
 # Key Vault refuses the private ranges (400 BadRequest). The others cannot be the source of a call over the internet.
 # Unverified: whether Key Vault refuses those as well.
-_NEVER_A_SOURCE = tuple(
-    IPv4Network(text)
-    for text in (
-        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-        *("0.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
-    )
-)
+NEVER_A_SOURCE: Mapping[IPv4Network, str] = {
+    IPv4Network("10.0.0.0/8"): "private",
+    IPv4Network("172.16.0.0/12"): "private",
+    IPv4Network("192.168.0.0/16"): "private",
+    IPv4Network("0.0.0.0/8"): "unspecified",
+    IPv4Network("100.64.0.0/10"): "shared by carriers",
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv4Network("169.254.0.0/16"): "link-local",
+    IPv4Network("224.0.0.0/4"): "multicast",
+    IPv4Network("240.0.0.0/4"): "reserved",
+}
+"""What no rule may allow, and what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def _network(value: object, path: Path, report: Report) -> IPv4Network | None:
         report.add(path, "has bits set behind its prefix: write the first address of the network, or /32", good)
     elif network.prefixlen < WIDEST_EXTRA_RULE:
         report.add(path, f"is wider than /{WIDEST_EXTRA_RULE}", good)
-    elif any(network.overlaps(never) for never in _NEVER_A_SOURCE):
+    elif any(network.overlaps(never) for never in NEVER_A_SOURCE):
         report.add(path, "is a private or reserved range, which Key Vault does not take", good)
     else:
         return network

@@ -193,6 +193,27 @@ class VaultRecord(Record):
     """When somebody was last reminded that an operator's hold is in force."""
 
 
+class LedgerPartRecord(Record):
+    """See ``keysteward.network_facts.LedgerPart``. ``network`` as ``203.0.113.7/32``."""
+
+    network: str
+    reasons: list[str]
+    gone_since: datetime | None = None
+    orphaned: bool = False
+
+
+class LedgerRecord(Record):
+    """A rule of a vault's firewall that we added, or are about to add. See ``keysteward.network_facts.LedgerRow``."""
+
+    network: str
+    state: Literal["intended", "ours", "orphaned"]
+    reasons: list[str]
+    since: datetime
+    gone_since: datetime | None = None
+    parts: list[LedgerPartRecord] = []
+    leaving: bool = False
+
+
 class FleetRecord(Record):
     """
     The projects that the credential sees (``ATLAS_PROJECT_IDS=*``), those included that were missing only lately.

@@ -20,6 +20,7 @@ from keysteward.store.records import (
     ApprovalRecord,
     FleetRecord,
     HoldOrderRecord,
+    LedgerRecord,
     OperationRecord,
     ProjectRecord,
     Record,
@@ -35,6 +36,7 @@ HISTORY = "keystewardHistory"
 VAULTS = "keystewardVaults"
 HOLDS = "keystewardHolds"
 APPROVALS = "keystewardApprovals"
+LEDGER = "keystewardLedger"
 
 OPERATION_ID = re.compile(r"[a-z0-9-]{3,24}\.[0-9a-f]{22}")
 
@@ -90,6 +92,24 @@ class State:
             LeaseLostError: somebody has; so the scope is no longer ours.
         """
         stored.etag = await self._write(RECORDS, "vault", stored.record.vault, to_columns(stored.record), stored.etag)
+
+    async def ledger(self, vault: str) -> list[Stored[LedgerRecord]]:
+        """Read which rules of a vault's firewall are ours, or are about to be."""
+        return [_stored(LedgerRecord, row) for row in await self._all(LEDGER, vault.lower())]
+
+    async def save_ledger_row(self, vault: str, stored: Stored[LedgerRecord]) -> None:
+        """
+        Write a rule of ours, new or read before, if nobody else has since.
+
+        Raises:
+            LeaseLostError: somebody has; so the vault is no longer ours.
+        """
+        key = _ledger_key(stored.record)
+        stored.etag = await self._write(LEDGER, vault.lower(), key, to_columns(stored.record), stored.etag)
+
+    async def forget_ledger_row(self, vault: str, record: LedgerRecord) -> None:
+        """Forget a rule that is ours no more; fine where it is forgotten already."""
+        await self._tables.delete(LEDGER, vault.lower(), _ledger_key(record))
 
     async def fleet(self) -> Stored[FleetRecord]:
         """Read which projects the credential was seen to see."""
@@ -238,6 +258,11 @@ def _stored[R: Record](kind: type[R], row: Row) -> Stored[R]:
 def _split(operation_id: str) -> tuple[str, str]:
     scope, _, key = operation_id.partition(".")
     return scope, key
+
+
+def _ledger_key(record: LedgerRecord) -> str:
+    # The keys of a table hold no slash.
+    return record.network.replace("/", "_")
 
 
 def _operation_columns(operation: OperationRecord) -> dict[str, str]:

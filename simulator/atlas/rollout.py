@@ -2,7 +2,7 @@
 How a change reaches the clusters: one after the other, each UPDATING and then IDLE.
 
 After the answer nothing is seen for a while (the start lag): clusters still say IDLE. A change that comes while
-another is going on is taken by every cluster in its turn.
+another is going on is taken by every cluster in its turn. A cluster whose nodes cannot reach the vault does not end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from simulator.agenda import Agenda
+    from simulator.atlas.node_gate import NodeGate
 
 type Note = Callable[[Project, str, datetime, str | None], None]
 """Writes an event: project, type, time, cluster."""
@@ -40,8 +41,9 @@ class Rollout:
 class Rollouts:
     """Carries out the changes of all projects. ``figures`` may be replaced at any time."""
 
-    def __init__(self, agenda: Agenda, random: Random, note: Note) -> None:
+    def __init__(self, agenda: Agenda, random: Random, note: Note, gate: NodeGate) -> None:
         self.figures = Rollout()
+        self._gate = gate
         self._agenda = agenda
         self._random = random
         self._note = note
@@ -86,6 +88,13 @@ class Rollouts:
         self._note(project, "CLUSTER_UPDATE_STARTED", now, cluster.name)
 
         def end(at: datetime) -> None:
+            if cluster.taking is None:
+                finish(at)
+            else:
+                # Its nodes ask the vault for the key, so they must be able to reach it.
+                self._gate.pass_through(project, cluster, at, finish)
+
+        def finish(at: datetime) -> None:
             cluster.state_name = "IDLE"
             if cluster.taking is not None:
                 cluster.key_identifier, cluster.taking = cluster.taking, None

@@ -179,7 +179,7 @@ class _Handlers:
         return _answer(call, addresses_view(self._project(call)))
 
     def control_plane(self, call: Call) -> Response:
-        return _answer(call, self._atlas.control_plane)
+        return _answer(call, self._atlas.control_plane.view())
 
     def alerts(self, call: Call) -> Response:
         project, status = self._project(call), call.request.query_value("status")

@@ -65,4 +65,21 @@ RULES = (
     ),
     Rule("Events tell neither cluster nor key identifier.", SPEC),
     Rule("A paused cluster is listed without addresses.", "unverified"),
+    Rule(
+        "New addresses (more nodes, shards, config servers, another region, a new cluster) are futureOutbound first, "
+        "then outbound beside the old ones while the cluster is UPDATING; the old ones leave at its end.",
+        "which changes bring new ones: Atlas documentation (FAQ on networking); the times: unverified",
+    ),
+    Rule("A deleted cluster leaves the list of addresses at once.", "unverified"),
+    Rule(
+        "Nodes of an encrypted cluster ask the vault when they start, and when they take an identifier. While the "
+        "vault keeps one out, a restart stays REPAIRING, a change or resumption UPDATING, a new cluster CREATING.",
+        "Atlas documentation (all hosts need access); the states: unverified",
+    ),
+    Rule(
+        "The control plane calls from any of its outbound addresses: a vault that keeps one out is out of reach.",
+        "harder than the real service",
+    ),
+    Rule("An address that no rule can allow (IPv6, private) is not needed for that.", "unverified"),
+    Rule("The list of control-plane addresses has a gateway, whose addresses call no vault.", SPEC),
 )

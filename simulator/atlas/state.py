@@ -25,7 +25,8 @@ class Cluster:
     One cluster.
 
     ``key_identifier`` is what its nodes use now: the API does not tell, the roll-out and the tests do.
-    ``taking`` is the identifier that the running update brings, None while nothing is taken.
+    ``taking`` is the identifier that the running update brings, None while nothing is taken. ``nodes`` counts the
+    nodes of each shard. ``lists_addresses``: false, and the list of addresses names it with none, whatever it has.
     """
 
     id: str
@@ -43,6 +44,12 @@ class Cluster:
     state_name: StateName = "IDLE"
     taking: str | None = None
     backup_enabled: bool = True
+    shards: int = 1
+    nodes: int = 3
+    region: str = "EUROPE_WEST"
+    lists_addresses: bool = True
+    reshaping: bool = False
+    """A change of its addresses is announced or going on."""
 
 
 @dataclass(slots=True)

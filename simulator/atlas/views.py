@@ -57,7 +57,7 @@ def role_view(project: Project, role: AzureRole) -> dict[str, object]:
 
 def cluster_view(project: Project, cluster: Cluster) -> dict[str, object]:
     """Return a cluster as version 2024-08-05 describes it."""
-    shards = [_shard(cluster, number) for number in range(1 if cluster.kind == "REPLICASET" else 2)]
+    shards = [_shard(cluster, number) for number in range(cluster.shards)]
     return {
         "backupEnabled": cluster.backup_enabled,
         "clusterType": cluster.kind,
@@ -80,12 +80,12 @@ def cluster_view(project: Project, cluster: Cluster) -> dict[str, object]:
 
 
 def _shard(cluster: Cluster, number: int) -> dict[str, object]:
-    specs: dict[str, object] = {"instanceSize": cluster.tier, "nodeCount": 3, "diskSizeGB": 40.0}
+    specs: dict[str, object] = {"instanceSize": cluster.tier, "nodeCount": cluster.nodes, "diskSizeGB": 40.0}
     region = {
         "electableSpecs": specs,
         "priority": 7,
         "providerName": "AZURE",
-        "regionName": "EUROPE_WEST",
+        "regionName": cluster.region,
     }
     shard_id = f"{int(cluster.id, 16) + number + 1:024x}"[-24:]
     return {"id": shard_id, "regionConfigs": [region], "zoneId": cluster.id, "zoneName": "Zone 1"}
@@ -97,17 +97,18 @@ def addresses_view(project: Project) -> dict[str, object]:
 
     Unverified: whether a paused cluster lists its addresses; here it is listed with none.
     """
-    rows = [
-        {
-            "clusterName": cluster.name,
-            "inbound": [] if cluster.paused else cluster.inbound,
-            "outbound": [] if cluster.paused else cluster.outbound,
-            "futureInbound": cluster.future_inbound,
-            "futureOutbound": cluster.future_outbound,
-        }
-        for cluster in project.clusters.values()
-    ]
-    return {"groupId": project.id, "services": {"clusters": rows}}
+    return {"groupId": project.id, "services": {"clusters": [_addresses(one) for one in project.clusters.values()]}}
+
+
+def _addresses(cluster: Cluster) -> dict[str, object]:
+    present = cluster.lists_addresses and not cluster.paused
+    return {
+        "clusterName": cluster.name,
+        "inbound": cluster.inbound if present else [],
+        "outbound": cluster.outbound if present else [],
+        "futureInbound": cluster.future_inbound if cluster.lists_addresses else [],
+        "futureOutbound": cluster.future_outbound if cluster.lists_addresses else [],
+    }
 
 
 def alert_view(project: Project, alert: Alert) -> dict[str, object]:

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from simulator.agenda import Agenda
+from simulator.atlas.control_plane import ControlPlane
 from simulator.atlas.digest import DigestKeys
 from simulator.atlas.encryption import Change, change_of
 from simulator.atlas.errors import refused
+from simulator.atlas.node_gate import NodeGate
+from simulator.atlas.reshaping import Reshapings, nodes_of
+from simulator.atlas.reshaping import addresses as drawn
 from simulator.atlas.roles import ATLAS_APP_ID, AzureRole
 from simulator.atlas.rollout import Rollout, Rollouts
 from simulator.atlas.state import ApiKey, Cluster, Project, ServiceAccount
@@ -41,8 +45,10 @@ class AtlasWorld:
         self.org_id = self.new_id()
         self.agenda = Agenda()
         self.upkeep = Upkeep(self.agenda, random, key_vault)
-        self.rollouts = Rollouts(self.agenda, random, self.upkeep.note)
-        self.control_plane = _control_plane(random)
+        self.gate = NodeGate(key_vault)
+        self.rollouts = Rollouts(self.agenda, random, self.upkeep.note, self.gate)
+        self.reshapings = Reshapings(self.agenda, random, self.upkeep.note, self.gate)
+        self.control_plane = ControlPlane(random, key_vault)
 
     @property
     def rollout(self) -> Rollout:
@@ -152,12 +158,20 @@ class AtlasWorld:
         kind: str = "REPLICASET",
         addresses: Iterable[str] | None = None,
         announced: Iterable[str] = (),
+        shards: int | None = None,
+        creating: bool = False,
     ) -> Cluster:
-        """Add a settled cluster. ``addresses`` are its nodes' (by default three are drawn), ``announced`` future."""
+        """
+        Add a settled cluster, or with *creating* one that comes to be as by its owner's order.
+
+        ``addresses`` are its nodes' (drawn by default), ``announced`` future ones; a sharded one has two ``shards``.
+        """
         if not _CLUSTER_NAME.fullmatch(name):
             raise ValueError(f"a cluster's name is made of letters, digits and hyphens, got {name!r}")
         project = self.project(project_id)
-        nodes = [_address(self._random) for _ in range(3)] if addresses is None else list(addresses)
+        count = shards or (1 if kind == "REPLICASET" else 2)
+        needed = nodes_of(count, is_sharded=kind != "REPLICASET")
+        nodes = drawn(self._random, needed) if addresses is None else list(addresses)
         identifier = project.key_identifier if encrypted else None
         cluster = Cluster(
             self.new_id(),
@@ -171,8 +185,12 @@ class AtlasWorld:
             outbound=nodes,
             inbound=list(nodes),
             future_outbound=list(announced),
+            shards=count,
         )
         project.clusters[name] = cluster
+        if creating:
+            cluster.key_identifier = None
+            self.reshapings.create(project, cluster, self._clock.now())
         return cluster
 
     def remove_cluster(self, project_id: str, name: str) -> None:
@@ -194,6 +212,34 @@ class AtlasWorld:
             if cluster.state_name != "IDLE":
                 raise refused("CANNOT_UPDATE_PAUSED_CLUSTER")
             self.rollouts.resume(self.projects[project_id], cluster, self._clock.now())
+
+    def readdress_cluster(
+        self, project_id: str, name: str, addresses: Iterable[str] | None = None, announced: Iterable[str] | None = None
+    ) -> None:
+        """Give a cluster other addresses at once, without a change of the cluster; what is None stays."""
+        cluster = self.cluster(project_id, name)
+        if announced is not None:
+            cluster.future_outbound = list(announced)
+        if addresses is not None:
+            cluster.outbound, cluster.inbound = list(addresses), list(addresses)
+            self.gate.look(self._clock.now())
+
+    def scale_cluster(self, project_id: str, name: str, *, tier: str | None = None, nodes: int | None = None) -> None:
+        """Begin a change of tier or nodes; ``Refused`` or ``ValueError`` where the cluster is not free for it."""
+        cluster = self.cluster(project_id, name)
+        self.reshapings.scale(self.projects[project_id], cluster, self._clock.now(), tier, nodes)
+
+    def shard_cluster(self, project_id: str, name: str, shards: int = 2) -> None:
+        """Begin to shard a cluster, or to add shards; errors as for ``scale_cluster``."""
+        self.reshapings.shard(self.projects[project_id], self.cluster(project_id, name), self._clock.now(), shards)
+
+    def move_cluster(self, project_id: str, name: str, region: str) -> None:
+        """Begin to move a cluster to another region, as Atlas names it; errors as for ``scale_cluster``."""
+        self.reshapings.move(self.projects[project_id], self.cluster(project_id, name), self._clock.now(), region)
+
+    def restart_cluster(self, project_id: str, name: str) -> None:
+        """Restart a cluster's nodes; errors as for ``scale_cluster``."""
+        self.reshapings.restart(self.projects[project_id], self.cluster(project_id, name), self._clock.now())
 
     def set_key_identifier(self, project_id: str, identifier: str) -> None:
         """
@@ -266,20 +312,3 @@ class AtlasWorld:
     def new_id(self) -> str:
         """Return an id of 24 hexadecimal digits that nothing else has."""
         return self._random.randbytes(12).hex()
-
-
-def _address(random: Random) -> str:
-    return f"20.{random.randint(33, 250)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
-
-
-def _control_plane(random: Random) -> dict[str, object]:
-    """Return invented addresses in the documented shape: CIDR text by cloud and region (/32 seen; unverified)."""
-    regions = {"aws": ("us-east-1", "eu-west-1"), "azure": ("eastus", "westeurope"), "gcp": ("us-central1",)}
-
-    def block() -> dict[str, object]:
-        return {
-            cloud: {region: [f"{_address(random)}/32" for _ in range(2)] for region in names}
-            for cloud, names in regions.items()
-        }
-
-    return {"inbound": block(), "outbound": block(), "gateways": []}

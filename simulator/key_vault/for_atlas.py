@@ -57,12 +57,16 @@ def named(identifier: str) -> Named | None:
     return Named(parts["host"].lower(), parts["vault"].lower(), parts["key"], version.lower() if version else None)
 
 
-def may_take(vaults: Mapping[str, Vault], identifier: str, now: datetime) -> Finding:
-    """Say whether Atlas may take *identifier* as the project's key: it must be able to encrypt for some time yet."""
+def may_take(vaults: Mapping[str, Vault], identifier: str, now: datetime, callers: tuple[str, ...] = ()) -> Finding:
+    """
+    Say whether Atlas may take *identifier* as the project's key: it must be able to encrypt for some time yet.
+
+    *callers* are the addresses that Atlas calls from.
+    """
     parts = named(identifier)
     if parts is None or parts.version is None:
         return Finding.NO_IDENTIFIER
-    version = _look(vaults, parts)
+    version = _look(vaults, parts, callers)
     if isinstance(version, Finding):
         return version
     life = SHORTEST_LIFE if version.expires_at is None else version.expires_at - now
@@ -77,21 +81,32 @@ def may_take(vaults: Mapping[str, Vault], identifier: str, now: datetime) -> Fin
     return next((finding for true, finding in answers if true), Finding.USABLE)
 
 
-def can_use(vaults: Mapping[str, Vault], identifier: str) -> Finding:
-    """Say whether Atlas can decrypt with the key it has. An expired key still decrypts."""
+def can_use(vaults: Mapping[str, Vault], identifier: str, callers: tuple[str, ...] = ()) -> Finding:
+    """Say whether Atlas, calling from *callers*, can decrypt with the key it has. An expired key still decrypts."""
     parts = named(identifier)
     if parts is None:
         return Finding.NO_IDENTIFIER
-    version = _look(vaults, parts)
+    version = _look(vaults, parts, callers)
     if isinstance(version, Finding):
         return version
     return Finding.USABLE if version.enabled else Finding.NOT_ENABLED
 
 
-def _look(vaults: Mapping[str, Vault], parts: Named) -> Version | Finding:
+def reaches(vault: Vault, callers: tuple[str, ...]) -> bool:
+    """
+    Say whether Atlas gets through to *vault* from every one of *callers*.
+
+    One address that is kept out is enough for a no: nobody knows from which one Atlas will call.
+    """
+    return vault.atlas_access is not AtlasAccess.UNREACHABLE and vault.network.lets_in_all(callers)
+
+
+def _look(vaults: Mapping[str, Vault], parts: Named, callers: tuple[str, ...]) -> Version | Finding:
     vault = vaults.get(parts.host)
-    if vault is None or vault.atlas_access is AtlasAccess.UNREACHABLE:
-        return Finding.NOT_FOUND if vault is None else Finding.UNREACHABLE
+    if vault is None:
+        return Finding.NOT_FOUND
+    if not reaches(vault, callers):
+        return Finding.UNREACHABLE
     if vault.atlas_access is AtlasAccess.REVOKED:
         return Finding.REVOKED
     key = vault.keys.get(parts.key.lower())

@@ -10,6 +10,7 @@ from simulator.key_vault.rotation_policy import actions_of, as_policy
 from simulator.key_vault.state import (
     ALL_OPERATIONS,
     ALL_PERMISSIONS,
+    APP_ROLES,
     MANAGER_ACTIONS,
     AtlasAccess,
     Key,
@@ -40,11 +41,13 @@ class VaultOwner:
         random: Random,
         event_grid: EventGrid,
         before_change: Callable[[], None],
+        reach_changed: Callable[[datetime], None],
     ) -> None:
         self.state = state
         self._clock = clock
         self._random = random
         self._before_change = before_change
+        self._reach_changed = reach_changed
         self._lifetimes = Lifetimes(state, event_grid, self._rotate)
         self._created = 0
 
@@ -67,6 +70,7 @@ class VaultOwner:
     def atlas_access(self, access: AtlasAccess | str) -> None:
         self._before_change()
         self.state.atlas_access = AtlasAccess(access)
+        self._reach_changed(self._clock.now())
 
     @property
     def permissions(self) -> frozenset[str]:
@@ -80,13 +84,27 @@ class VaultOwner:
 
     @property
     def manager_actions(self) -> frozenset[str]:
-        """What the app may do with the vault through Resource Manager (``Microsoft.KeyVault/vaults/read``, ..)."""
+        """
+        What the app may do with the vault through Resource Manager (``Microsoft.KeyVault/vaults/read``, ..).
+
+        Set, it takes away what is not named. It gives nothing that the app's roles do not grant.
+        """
         return self.state.manager_actions
 
     @manager_actions.setter
     def manager_actions(self, actions: Iterable[str]) -> None:
         self._before_change()
-        self.state.manager_actions = _known(actions, MANAGER_ACTIONS)
+        self.state.withheld_actions = MANAGER_ACTIONS - _known(actions, MANAGER_ACTIONS)
+
+    @property
+    def app_roles(self) -> frozenset[str]:
+        """The custom roles that the app has at the vault, by the names of their files."""
+        return self.state.app_roles
+
+    @app_roles.setter
+    def app_roles(self, roles: Iterable[str]) -> None:
+        self._before_change()
+        self.state.app_roles = _known(roles, APP_ROLES)
 
     def key(self, name: str) -> Key:
         """Return a key, deleted or not; ``KeyError`` where there is none."""

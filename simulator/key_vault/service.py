@@ -11,14 +11,16 @@ from simulator.azure_clouds import SOURCE as CLOUDS_SOURCE
 from simulator.faults import PASSING_EVERYWHERE, Fault
 from simulator.key_vault import errors, for_atlas
 from simulator.key_vault.errors import error_response, refused
+from simulator.key_vault.network import Network
 from simulator.key_vault.owner import VaultOwner
 from simulator.key_vault.paging import page_of
-from simulator.key_vault.state import Key, Posture, Vault, attributes, bundle
+from simulator.key_vault.state import APP_ROLES, Key, Posture, Vault, attributes, bundle
 from simulator.routing import Call, Route, Router, Rule
 from simulator.wire import Response, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
     from random import Random
 
     from simulator.clock import SimulatedClock
@@ -52,6 +54,12 @@ RULES = (
     Rule("A Rotate trigger makes a version at its time, skipped time included.", errors.KVD),
     Rule("A policy whose time has passed already rotates at once; one on a disabled version does not.", "unverified"),
     Rule("Months count 30 days, years 365.", "unverified"),
+    Rule(
+        "A filtering vault lets in the app by the address that it calls from; an ordered posture comes first.",
+        errors.KVD,
+    ),
+    Rule("A vault in a network security perimeter lets nobody in.", "harder than the real service"),
+    Rule("Network rules act at once.", "unverified: minutes are possible"),
     Rule("Each cloud's vaults have its suffix, its token audience and its authority in the challenge.", CLOUDS_SOURCE),
     Rule("Throttling (429, Retry-After) only on order: nothing that one app does reaches the limits.", errors.KVD),
 )
@@ -99,6 +107,9 @@ class KeyVault:
         self._before_change = before_change
         self._owners: dict[str, VaultOwner] = {}
         self.vaults: dict[str, Vault] = {}
+        self.atlas_addresses: tuple[str, ...] = ()
+        """Where Atlas's control plane calls from: plain addresses or ranges."""
+        self._reach_listeners: list[Callable[[datetime], None]] = []
         self.empty_page_rate = 0.2
         """The share of list pages that come empty, with a nextLink, before the real one."""
         self.router = Router(
@@ -128,19 +139,26 @@ class KeyVault:
         subscription_id: str = "11111111-2222-4333-8444-555555555555",
         resource_group: str = "rg-atlas-cmk",
         environment: str = PUBLIC.environment,
+        app_roles: Iterable[str] = APP_ROLES,
     ) -> VaultOwner:
         """
         Add an empty vault, in the app's own tenant unless another is named, and return its owner's hand.
 
-        *environment* names its cloud as Atlas does (``AZURE``, ``AZURE_CHINA``, ``AZURE_US_GOVERNMENT``).
+        *environment* names its cloud as Atlas does (``AZURE``, ``AZURE_CHINA``, ``AZURE_US_GOVERNMENT``),
+        *app_roles* the custom roles that the app has there. It has never had network rules: it filters nothing.
         """
         if environment not in CLOUDS:
             raise ValueError(f"environment is one of {', '.join(CLOUDS)}, got {environment!r}")
-        state = Vault(name, tenant_id or self._identity.tenant_id, subscription_id, resource_group, CLOUDS[environment])
+        now = self._clock.now()
+        tenant = tenant_id or self._identity.tenant_id
+        state = Vault(name, tenant, subscription_id, resource_group, Network(now, now), CLOUDS[environment])
         if any(vault.name.lower() == name.lower() for vault in self.vaults.values()):
             raise ValueError(f"there is a vault {name} already")
         self.vaults[state.host] = state
-        owner = VaultOwner(state, self._clock, self._random, self._event_grid, self._before_change)
+        owner = VaultOwner(
+            state, self._clock, self._random, self._event_grid, self._before_change, self.tell_reach_changed
+        )
+        owner.app_roles = app_roles
         self._owners[state.host] = owner
         return owner
 
@@ -153,11 +171,20 @@ class KeyVault:
 
     def may_take(self, identifier: str) -> for_atlas.Finding:
         """Say what Atlas finds when it is to take *identifier*."""
-        return for_atlas.may_take(self.vaults, identifier, self._clock.now())
+        return for_atlas.may_take(self.vaults, identifier, self._clock.now(), self.atlas_addresses)
 
     def can_use(self, identifier: str) -> for_atlas.Finding:
         """Say what Atlas finds when it decrypts with *identifier*."""
-        return for_atlas.can_use(self.vaults, identifier)
+        return for_atlas.can_use(self.vaults, identifier, self.atlas_addresses)
+
+    def on_reach_changed(self, listener: Callable[[datetime], None]) -> None:
+        """Call *listener* whenever somebody may reach a vault who did not before, or the other way round."""
+        self._reach_listeners.append(listener)
+
+    def tell_reach_changed(self, at: datetime) -> None:
+        """Tell whoever waits for a way to a vault."""
+        for listener in self._reach_listeners:
+            listener(at)
 
     def serves(self, host: str) -> bool:
         return host in self.vaults
@@ -176,8 +203,9 @@ class KeyVault:
         self._check_token(call, vault)
         if call.request.query_value("api-version") not in API_VERSIONS:
             raise refused(errors.BAD_PARAMETER, "api-version must be specified and known.")
-        if vault.posture is not Posture.OPEN:
-            refusal, text = _POSTURES[vault.posture]
+        posture = _posture(vault, call.request.client_ip)
+        if posture is not Posture.OPEN:
+            refusal, text = _POSTURES[posture]
             raise refused(refusal, text.format(ip=call.request.client_ip, oid=call.caller, vault=vault.name))
         return call.route.answer(call)
 
@@ -259,6 +287,13 @@ class KeyVault:
         self._owners[vault.host].rotate(key.name)
         call.changes = True
         return _json(bundle(vault, key, key.newest))
+
+
+def _posture(vault: Vault, client_ip: str) -> Posture:
+    """Say how *vault* stands towards the app, calling from *client_ip*: as was ordered, else by its network rules."""
+    if vault.posture is not Posture.OPEN or vault.network.lets_in(client_ip):
+        return vault.posture
+    return Posture.FIREWALL if vault.network.is_public else Posture.CONNECTION
 
 
 def _policy_view(vault: Vault, key: Key) -> dict[str, object]:

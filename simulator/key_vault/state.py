@@ -9,28 +9,27 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from simulator.azure_clouds import PUBLIC, AzureCloud
+from simulator.custom_roles import ROLES, granted
 from simulator.key_vault.rotation_policy import NO_POLICY, RotationPolicy, as_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from simulator.key_vault.network import Network
+
 ALL_OPERATIONS = ("encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey")
 PERMISSIONS = frozenset({"get", "list", "rotate", "getrotationpolicy"})
 """What the app's identity may do on the data plane unless a test takes some away or adds ``setrotationpolicy``."""
 ALL_PERMISSIONS = PERMISSIONS | {"setrotationpolicy"}
-MANAGER_ACTIONS = frozenset(
-    {
-        "Microsoft.KeyVault/vaults/read",
-        "Microsoft.KeyVault/vaults/keys/read",
-        "Microsoft.KeyVault/vaults/keys/versions/read",
-    }
-)
-"""What the app's identity may do through Resource Manager, likewise."""
+APP_ROLES = frozenset(ROLES)
+"""The custom roles that the app's identity has at a vault, unless a world or a test takes one away."""
+MANAGER_ACTIONS = granted(APP_ROLES)
+"""What the app's identity may do through Resource Manager with all of them."""
 
 
 class Posture(StrEnum):
-    """How the vault stands towards the app: open, or which 403 it answers."""
+    """How the vault stands towards the app: which 403 it answers; ``open``: what its network rules say."""
 
     OPEN = "open"
     FIREWALL = "firewall"
@@ -44,7 +43,7 @@ class AtlasAccess(StrEnum):
     How the vault stands towards Atlas.
 
     ``revoked``: Atlas reaches the vault and is refused. ``unreachable``: it does not reach it, and so cannot
-    tell. The network ACL and the role assignments that decide this are simulated by a later part.
+    tell, whatever the network rules say; ``granted``: they decide.
     """
 
     GRANTED = "granted"
@@ -101,20 +100,33 @@ class Vault:
     """
     One vault.
 
-    ``permissions`` are what the app's identity may do on the data plane, ``manager_actions`` through Resource
-    Manager. Names of keys compare without case.
+    ``permissions`` are what the app's identity may do on the data plane, ``app_roles`` its custom roles here and
+    ``withheld_actions`` what of them does not reach it. ``is_locked``: a read-only lock stands on it;
+    ``denied_by_policy``: an Azure Policy denies every write; ``checks_subnets``: a write needs the right to join
+    each subnet that it names, unchanged ones too. Names of keys compare without case.
     """
 
     name: str
     tenant_id: str
     subscription_id: str
     resource_group: str
+    network: Network
     cloud: AzureCloud = PUBLIC
     posture: Posture = Posture.OPEN
     atlas_access: AtlasAccess = AtlasAccess.GRANTED
     permissions: frozenset[str] = PERMISSIONS
-    manager_actions: frozenset[str] = MANAGER_ACTIONS
+    app_roles: frozenset[str] = APP_ROLES
+    withheld_actions: frozenset[str] = frozenset()
+    is_locked: bool = False
+    denied_by_policy: bool = False
+    checks_subnets: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
     keys: dict[str, Key] = field(default_factory=dict)
+
+    @property
+    def manager_actions(self) -> frozenset[str]:
+        """What the app's identity may do with the vault through Resource Manager."""
+        return granted(self.app_roles) - self.withheld_actions
 
     @property
     def host(self) -> str:

@@ -31,7 +31,26 @@ NO_SUBSCRIPTION = Refusal(404, "SubscriptionNotFound", "no such subscription", "
 NO_GROUP = Refusal(404, "ResourceGroupNotFound", "no such resource group in the subscription", DOC)
 NO_VAULT = Refusal(404, "ResourceNotFound", "no such vault in the group, or the key is gone", DOC)
 NOT_ALLOWED = Refusal(403, "AuthorizationFailed", "no role of the app grants the action", DOC)
-THROTTLED = Refusal(429, "TooManyRequests", "the bucket of reads is empty", DOC + "; the name is unverified")
+LOCKED = Refusal(409, "ScopeLocked", "a write while a read-only lock stands on the vault", "the answer is unverified")
+DENIED = Refusal(403, "RequestDisallowedByPolicy", "an Azure Policy denies the write", "the name is unverified")
+LINKED = Refusal(
+    403,
+    "LinkedAuthorizationFailed",
+    "a write names a subnet that the writer may not join: a new one, or on order any",
+    "Key Vault documentation; for unchanged subnets unverified",
+)
+BAD_BODY = Refusal(400, "InvalidRequestContent", "a body of another shape", "the name is unverified")
+BAD_RULE = Refusal(
+    400,
+    "BadRequest",
+    "a rule or another member has an impossible value: IPv6, bits set behind the prefix, a range that is private",
+    f"{DOC}; Azure/azure-powershell issue 11471; for other ranges, IPv6 and bits behind the prefix unverified",
+)
+TOO_MANY = Refusal(400, "BadRequest", "more than 1,000 address rules or 200 network rules", "the code is unverified")
+CONFLICT = Refusal(409, "ConflictError", "several writes of a vault at once (on order, and in the background)", DOC)
+THROTTLED = Refusal(
+    429, "TooManyRequests", "the bucket of reads or of writes is empty", DOC + "; the name is unverified"
+)
 
 REFUSALS = (
     NO_TOKEN,
@@ -43,6 +62,13 @@ REFUSALS = (
     NO_GROUP,
     NO_VAULT,
     NOT_ALLOWED,
+    LOCKED,
+    DENIED,
+    LINKED,
+    BAD_BODY,
+    BAD_RULE,
+    TOO_MANY,
+    CONFLICT,
     THROTTLED,
 )
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from simulator.key_vault.network import OWNER
 from simulator.key_vault.state import Posture, attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from simulator.key_vault.state import Key, Vault, Version
 
@@ -22,7 +24,12 @@ _MEMBERS = ("enabled", "nbf", "exp", "created", "updated", "recoveryLevel")
 
 
 def vault_view(vault: Vault) -> dict[str, object]:
-    """Return the vault's document. Network rules and access policies are only what the app's posture implies."""
+    """
+    Return the vault's document. Access policies are only what the app's posture implies.
+
+    A vault whose posture was ordered shows network rules that explain it, unless it has rules of its own.
+    """
+    network = vault.network
     properties: dict[str, object] = {
         "tenantId": vault.tenant_id,
         "sku": {"family": "A", "name": "standard"},
@@ -34,9 +41,11 @@ def vault_view(vault: Vault) -> dict[str, object]:
         "enableRbacAuthorization": vault.posture is not Posture.POLICY,
         "enablePurgeProtection": True,
         "provisioningState": "Succeeded",
-        "publicNetworkAccess": "Disabled" if vault.posture is Posture.CONNECTION else "Enabled",
+        "publicNetworkAccess": "Disabled" if vault.posture is Posture.CONNECTION else network.public_access,
     }
-    if vault.posture is Posture.FIREWALL:
+    if network.acls is not None:
+        properties["networkAcls"] = network.acls
+    elif vault.posture is Posture.FIREWALL:
         acls = {"bypass": "AzureServices", "defaultAction": "Deny", "ipRules": [], "virtualNetworkRules": []}
         properties["networkAcls"] = acls
     return {
@@ -44,8 +53,16 @@ def vault_view(vault: Vault) -> dict[str, object]:
         "name": vault.name,
         "type": "Microsoft.KeyVault/vaults",
         "location": vault.cloud.location,
-        "tags": {},
+        "tags": vault.tags,
         "properties": properties,
+        "systemData": {
+            "createdBy": OWNER,
+            "createdByType": "User",
+            "createdAt": _moment(network.created_at),
+            "lastModifiedBy": network.modified_by,
+            "lastModifiedByType": network.modified_by_type,
+            "lastModifiedAt": _moment(network.modified_at),
+        },
     }
 
 
@@ -71,6 +88,11 @@ def listed_key(vault: Vault, key: Key) -> dict[str, object]:
 def listed_version(vault: Vault, key: Key, version: Version) -> dict[str, object]:
     """Return a version as a list of versions shows it."""
     return {**_version_row(vault, key, version), "properties": _properties(vault, key, version)}
+
+
+def _moment(at: datetime) -> str:
+    """Return a time as Resource Manager writes it: seven digits of a second, ``Z``."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
 
 
 def _version_row(vault: Vault, key: Key, version: Version) -> dict[str, object]:

@@ -121,6 +121,38 @@ class DryRun(Shape):
     hold: StandingHold | None
 
 
+class VaultRule(Shape):
+    value: Text
+    owner: Literal["keysteward", "other"]
+    reasons: list[Text]
+    since: Time | None
+    leaves_at: Time | None
+
+
+class WantedRange(Shape):
+    value: Text
+    reasons: Annotated[list[Text], Meta(min_length=1)]
+
+
+class VaultView(Shape):
+    vault: Text
+    network_state: Literal["open", "partly", "blocked", "unknown"]
+    rules: list[VaultRule]
+    wanted: list[WantedRange]
+    plan: Plan
+    hold: StandingHold | None
+
+
+class VaultSummary(Shape):
+    vault: Text
+    network_state: Literal["open", "partly", "blocked", "unknown"]
+    hold: StandingHold | None
+
+
+class VaultList(Shape):
+    vaults: list[VaultSummary]
+
+
 class Approval(Shape):
     project_id: ProjectId
     key_identifier: Text

@@ -9,9 +9,9 @@ import pytest
 
 from simulator.faults import Fault
 from simulator.key_vault.state import ALL_PERMISSIONS
-from simulator.wire import ConnectionDropped
+from simulator.wire import ConnectionDropped, Refused
 from tests.contract.vendor_specs import check_exchange, needs_vendor_specs
-from tests.simulator.callers import Caller, a_caller
+from tests.simulator.callers import NO_RULES, Caller, a_caller
 from tests.simulator.test_access import CASES
 from tests.simulator.test_encryption_refusals import REFUSALS
 from tests.simulator.test_resource_manager import REFUSALS as MANAGER_REFUSALS
@@ -52,6 +52,15 @@ def _drive_atlas(caller: Caller) -> None:
     vault = caller.cloud.key_vault.vault(caller.world.vault)
     caller.cloud.atlas.add_cluster(caller.world.project_id, "shards", kind="SHARDED", announced=["20.9.9.9"])
     caller.cloud.atlas.add_project("a" * 24, "not encrypted")
+    caller.cloud.atlas.shard_cluster(caller.world.project_id, "ledger", 3)
+    caller.cloud.atlas.move_cluster(caller.world.project_id, "search", "EUROPE_NORTH")
+    caller.cloud.atlas.scale_cluster(caller.world.project_id, "payments", nodes=5, tier="M40_NVME")
+    caller.cloud.atlas.add_cluster(caller.world.project_id, "new", kind="SHARDED", creating=True)
+    caller.project("/ipAddresses")
+    for _ in range(3):
+        caller.cloud.clock.advance(600)
+        caller.sign_in().project("/clusters", version=FEEDS)
+        caller.project("/ipAddresses")
     caller.cloud.clock.advance(100 * 86400)
     caller.sign_in()
     caller.push(vault.new_version(caller.world.key))
@@ -85,6 +94,9 @@ def _drive_tools(caller: Caller) -> None:
         tools.add(kind, caller.world.project_id)
         caller.push(vault.new_version(caller.world.key))
         assert tools.run(caller.world.project_id, kind, changed=True)
+    caller.cloud.vault_writers.write(caller.world.vault, by="terraform", add=["20.1.2.3"])
+    with contextlib.suppress(Refused):
+        caller.cloud.vault_writers.write(caller.world.vault, by="terraform", add=["10.1.2.3"])
 
 
 def _drive_key_vault(caller: Caller) -> None:
@@ -126,6 +138,14 @@ def _drive_manager(caller: Caller) -> None:
             caller.manager(path)
         version = vault.key(key[6:]).newest.version
         caller.manager(f"{key}/versions/{version}")
+    caller.cloud.vault_writers.set_network(caller.world.vault, subnets=["/s/one"])
+    for properties in (
+        {"networkAcls": {**NO_RULES, "ipRules": [{"value": "20.1.2.3"}], "virtualNetworkRules": [{"id": "/S/one"}]}},
+        {"publicNetworkAccess": "Disabled"},
+        {},
+    ):
+        assert caller.write(properties).status == 200
+    assert caller.manager(method="PATCH", body={"tags": {"a": "b"}}).status == 200
     caller.manager("/keys")
     caller.manager(f"{KEY}/versions", query={"api-version": ["2026-05-15"], "$skiptoken": ["25"]})
 
@@ -144,7 +164,7 @@ def test_every_route_answers_as_the_specification_says() -> None:
     assert {route for route in known - driven if "oauth" not in route} == set()
 
 
-@pytest.mark.parametrize("preset", ["government", "china", "application"])
+@pytest.mark.parametrize("preset", ["government", "china", "application", "filtering"])
 def test_other_worlds_answer_as_the_specification_says(preset: str) -> None:
     caller, problems, driven = _watched(preset=preset)
     caller.push(caller.cloud.key_vault.vault(caller.world.vault).new_version(caller.world.key))
@@ -196,5 +216,7 @@ def test_injected_errors_answer_as_the_specification_says() -> None:
             caller.vault(f"{KEY}/")
         with contextlib.suppress(ConnectionDropped):
             caller.manager(KEY)
+        with contextlib.suppress(ConnectionDropped):
+            caller.write({"networkAcls": NO_RULES})
 
     assert problems == []

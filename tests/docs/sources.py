@@ -54,8 +54,9 @@ def first_texts(*names: str) -> set[str]:
 
 
 def evidence_codes() -> set[str]:
-    """Codes of our own that a fact, a push or a lease can fail with."""
-    return first_texts("TryLaterError", "RefusedError", "Unknown", "NotPushed", "LeaseLostError")
+    """Codes of our own that a fact, a push, a write of the firewall or a lease can fail with."""
+    kinds = ("TryLaterError", "AnswerLostError", "RefusedError", "Unknown", "NotPushed", "NotWritten", "LeaseLostError")
+    return first_texts(*kinds)
 
 
 def announced() -> set[str]:

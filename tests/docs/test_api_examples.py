@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from functions.http import problem
 from keysteward.api.bodies import ApprovalBody, ProjectHoldBody, ReconcileBody, RotateBody
 from keysteward.health import HealthCheck, report
+from keysteward.network_facts import ControlPlaneRange
 from keysteward.problem_codes import PROBLEM_CODES
 from keysteward.reasons import hold
 from keysteward.store.records import (
@@ -24,9 +26,11 @@ from keysteward.store.records import (
     StepRecord,
 )
 from keysteward.store.state import Stored, new_operation_id
-from tests.api.world import PROJECT, World
+from keysteward.vocabulary import NodeAddresses
+from tests.api.world import PROJECT, VAULT, World
 from tests.builders import KEY, NOW
 from tests.docs.sources import page
+from tests.firewall.vault import acl
 
 
 def _hex(count: int) -> str:
@@ -39,6 +43,9 @@ class _Filled(World):
     operation: OperationRecord
 
     async def fill(self) -> None:
+        self.network.acl = acl("198.51.100.7/32", "20.40.188.64/32")
+        self.network.nodes = NodeAddresses("payments", ("20.40.188.64",), ())
+        self.network.control_plane = (ControlPlaneRange("azure/westeurope", "20.220.31.75"),)
         held = hold("keyVersionsUnknown", "ForbiddenByFirewall")
         record = ProjectRecord(
             project_id=PROJECT,
@@ -46,6 +53,9 @@ class _Filled(World):
             observed_at=NOW,
             vault="kv-acme-cmk",
             key="atlas-cmk",
+            cloud="AZURE",
+            subscription_id="11111111-2222-4333-8444-555555555555",
+            resource_group="rg-atlas-cmk",
             current_version="1" * 32,
             newest_version="2" * 32,
             clusters_encrypted=3,
@@ -78,6 +88,7 @@ class _Filled(World):
             digest="3602b64ab9be",
         )
         await self.state.save_project(Stored(record))
+        await self.state.index_vault(PROJECT, VAULT, "atlas-cmk")
         await self.state.save_operation(Stored(self.operation))
         await self.audit.add(done)
 
@@ -104,26 +115,28 @@ def _differences(shown: Any, real: Any, at: str = "$") -> list[str]:
 async def _answer(name: str) -> Any:
     world = _Filled()
     await world.fill()
-    match name:
-        case "health":
-            return report([HealthCheck("settings", "pass", "every setting is good")])[1]
-        case "projects":
-            return await world.api.projects()
-        case "project":
-            return await world.api.project(PROJECT)
-        case "operation":
-            return await world.api.show(world.operation)
-        case "approval":
-            return await world.api.approvals.approve(PROJECT, str(KEY.with_version("2" * 32)), "agreed", "key:0")
-        case "hold":
-            return await world.api.holds.set_for_project(PROJECT, ["rotation"], NOW + timedelta(1), "stop", "key:0")
-        case "audit":
-            return await world.api.audit_page(None, None, None, 50, None)
-        case _:
-            return json.loads(problem(PROBLEM_CODES["projectNotFound"], "..").get_body())
+    approved, until = str(KEY.with_version("2" * 32)), NOW + timedelta(1)
+    calls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "projects": world.api.projects,
+        "project": lambda: world.api.project(PROJECT),
+        "vaults": world.api.vaults.summaries,
+        "vault": lambda: world.api.vaults.look(VAULT),
+        "operation": lambda: world.api.show(world.operation),
+        "approval": lambda: world.api.approvals.approve(PROJECT, approved, "agreed", "key:0"),
+        "hold": lambda: world.api.holds.set_for_project(PROJECT, ["rotation"], until, "stop", "key:0"),
+        "audit": lambda: world.api.audit_page(None, None, None, 50, None),
+    }
+    if name == "health":
+        return report([HealthCheck("settings", "pass", "every setting is good")])[1]
+    if name == "problem":
+        return json.loads(problem(PROBLEM_CODES["projectNotFound"], "..").get_body())
+    return await calls[name]()
 
 
-@pytest.mark.parametrize("name", ["health", "projects", "project", "approval", "hold", "operation", "audit", "problem"])
+@pytest.mark.parametrize(
+    "name",
+    ["health", "projects", "project", "vaults", "vault", "approval", "hold", "operation", "audit", "problem"],
+)
 async def test_an_example_has_the_shape_of_the_answer(name: str) -> None:
     real = json.loads(msgspec.json.encode(await _answer(name)))
     assert _differences(_example(name), real) == []

@@ -27,6 +27,7 @@ WORDS = {
     "keysteward.strict_json",
     "keysteward.cron",
     "keysteward.facts",
+    "keysteward.network_facts",
 }
 """Modules that everybody may import: they import nothing but each other."""
 
@@ -144,10 +145,14 @@ def test_a_decision_cannot_read_anything() -> None:
 
 @pytest.mark.parametrize(
     ("call", "caller"),
-    [("push_key_identifier(", "keysteward.act.push"), (".create_version(", "keysteward.act.create_version")],
+    [
+        ("push_key_identifier(", "keysteward.act.push"),
+        (".create_version(", "keysteward.act.create_version"),
+        (".write_network_acls(", "keysteward.act.write_firewall"),
+    ],
 )
 def test_only_act_writes_to_the_world(call: str, caller: str) -> None:
-    """The calls that change Atlas and a vault are made from ``act`` alone."""
+    """The calls that change Atlas, a vault and its firewall are made from ``act`` alone."""
     callers = [
         _name(p)
         for p in _modules("keysteward")

@@ -27,6 +27,8 @@ ROUTES = {
     "approve_rotation": ("POST", "projects/{projectId}/approvals", "FUNCTION"),
     "hold_project": ("PUT", "projects/{projectId}/hold", "FUNCTION"),
     "release_project": ("DELETE", "projects/{projectId}/hold", "FUNCTION"),
+    "list_vaults": ("GET", "vaults", "FUNCTION"),
+    "get_vault": ("GET", "vaults/{vaultName}", "FUNCTION"),
     "hold_vault": ("PUT", "vaults/{vaultName}/hold", "FUNCTION"),
     "release_vault": ("DELETE", "vaults/{vaultName}/hold", "FUNCTION"),
     "read_openapi": ("GET", "openapi.json", "FUNCTION"),

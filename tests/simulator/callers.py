@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 V2 = "/api/atlas/v2"
 HOST = "cloud.mongodb.com"
+NO_RULES = {"bypass": "AzureServices", "defaultAction": "Deny", "ipRules": [], "virtualNetworkRules": []}
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -115,14 +116,34 @@ class Caller:
         token: str | None = None,
         resource: str = "",
         host: str = "",
+        method: str = "GET",
+        body: object = None,
+        extra: dict[str, str] | None = None,
     ) -> Response:
-        """Ask Resource Manager for something under the vault."""
+        """Ask Resource Manager for something under the vault, or send it a *body*; ``bytes`` as they are."""
         headers = self._bearer(self.azure.manager_audience, token)
         sent = {"api-version": ["2026-02-01"]} if query is None else query
         place = resource or self.cloud.key_vault.vault(self.world.vault).state.resource_id
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        whole = {**headers, **({"content-type": "application/json"} if data else {}), **(extra or {})}
         return self._send(
-            Request("GET", host or self.azure.manager_host, place + path, sent, headers, b"", self.client_ip)
+            Request(method, host or self.azure.manager_host, place + path, sent, whole, data, self.client_ip)
         )
+
+    def write(self, properties: object, **options: object) -> Response:
+        """Change properties of the vault through Resource Manager."""
+        return self.manager(method="PATCH", body={"properties": properties}, **options)  # type: ignore[arg-type]
+
+    def write_rules(self, *texts: str, **members: object) -> Response:
+        """Write the vault's whole list of rules; other members of ``networkAcls`` as they are now."""
+        acls = self.manager().json()["properties"].get("networkAcls", NO_RULES)
+        return self.write({"networkAcls": {**acls, "ipRules": [{"value": text} for text in texts], **members}})
+
+    @property
+    def rules(self) -> list[str]:
+        """The texts of the vault's rules, as Resource Manager shows them."""
+        acls = self.manager().json()["properties"].get("networkAcls", NO_RULES)
+        return [rule["value"] for rule in acls["ipRules"]]
 
     def _bearer(self, audience: str, token: str | None) -> dict[str, str]:
         text = self.cloud.identity.token_for(audience).text if token is None else token

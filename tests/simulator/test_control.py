@@ -139,6 +139,128 @@ async def test_what_the_app_may_do_with_a_vault_can_be_taken_and_given(
     assert (wrong.status_code, "fly" in wrong.json()["error"]) == (400, True)
 
 
+async def test_a_vaults_rules_can_be_set_written_by_others_and_reverted(
+    served: tuple[Cloud, httpx.AsyncClient],
+) -> None:
+    cloud, client = served
+    place, network = f"/vaults/{VAULT}/network", cloud.key_vault.vault(VAULT).state.network
+    body = {"defaultAction": "Deny", "ipRules": ["20.1.1.1/32"], "subnets": ["/S/one"], "bypass": "None"}
+    made = (await client.put(place, json={**body, "allowNeeded": True})).json()["ipRules"]
+    assert made[:2] == ["20.1.1.1/32", "203.0.113.10/32"]
+    assert set(made[2:]) > set(cloud.atlas.control_plane.outbound)
+    assert network.acls is not None
+    assert (network.acls["bypass"], network.acls["virtualNetworkRules"]) == ("None", [{"id": "/s/one"}])
+    await client.put(place, json={"ipRules": ["20.1.1.1/32"], "publicNetworkAccess": "Disabled"})
+    assert (network.ip_rules, network.acls["defaultAction"], network.public_access) == (
+        ("20.1.1.1/32",),
+        "Deny",
+        "Disabled",
+    )
+    late = {"by": "jo@example.com", "add": ["20.2.2.2"], "remove": ["20.1.1.1/32"], "afterSeconds": 30}
+    assert (await client.post(f"{place}/writes", json={"ipRules": ["20.3.3.3"]})).json() == {"ipRules": ["20.3.3.3/32"]}
+    assert (await client.post(f"{place}/writes", json={**late, "afterSeconds": 0})).json()["ipRules"][
+        -1
+    ] == "20.2.2.2/32"
+    await client.post(f"{place}/writes", json={**late, "ipRules": ["20.4.4.4"]})
+    await client.post("/clock/advance", json={"seconds": 30})
+    assert (network.ip_rules, network.modified_by) == (("20.4.4.4/32", "20.2.2.2/32"), "jo@example.com")
+    for policy in ({}, {"afterSeconds": 5}):
+        await client.put(f"{place}/policy", json={**policy, "ipRules": ["20.9.9.9/32"]})
+        await client.post(f"{place}/writes", json={"add": ["20.5.5.5"]})
+        await client.post("/clock/advance", json={"seconds": 5})
+        assert network.ip_rules == ("20.9.9.9/32",)
+    await client.delete(f"{place}/policy")
+    await client.post(f"{place}/writes", json={"add": ["20.5.5.5"]})
+    assert network.ip_rules == ("20.9.9.9/32", "20.5.5.5/32")
+    await client.delete(place)
+    assert cloud.key_vault.vault(VAULT).state.network.acls is None
+    assert cloud.key_vault.vault(VAULT).state.network.public_access == "Enabled"
+
+
+async def test_what_stands_in_the_way_of_a_write_can_be_ordered(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    cloud, client = served
+    state = cloud.key_vault.vault(VAULT).state
+    order = {"appRoles": ["keysteward-observer"], "locked": True, "deniedByPolicy": True, "checksSubnets": True}
+    await client.patch(f"/vaults/{VAULT}", json=order)
+    assert (state.is_locked, state.denied_by_policy, state.checks_subnets) == (True, True, True)
+    assert "Microsoft.KeyVault/vaults/write" not in state.manager_actions
+    await client.patch(f"/vaults/{VAULT}", json={"locked": False})
+    assert (state.is_locked, state.denied_by_policy) == (False, True)
+    await client.post("/world", json={"vaults": [{"name": "kv-two", "appRoles": []}]})
+    assert cloud.key_vault.vault("kv-two").app_roles == frozenset()
+
+
+async def test_clusters_can_be_scaled_sharded_moved_restarted_and_created(
+    served: tuple[Cloud, httpx.AsyncClient],
+) -> None:
+    _, client = served
+    figures = {"announced": [60, 60], "change": [10, 10], "creation": [10, 10], "restart": [5, 5]}
+    await client.put("/reshaping", json=figures)
+    announced = []
+    for name, order, body in (
+        ("payments", "shard", {"shards": 2}),
+        ("ledger", "scale", {"nodes": 5}),
+        ("search", "move", {"region": "EUROPE_NORTH"}),
+    ):
+        answer = (await client.post(f"{PROJECT}/clusters/{name}/{order}", json=body)).json()
+        announced.append((len(answer["outbound"]), len(answer["futureOutbound"])))
+    assert announced == [(3, 6), (3, 2), (3, 3)]
+    await client.post(f"{PROJECT}/clusters", json={"name": "new", "kind": "SHARDED", "shards": 3, "creating": True})
+    await client.post(f"{PROJECT}/clusters/search/restart")
+    before = {one["name"]: one["stateName"] for one in (await _state(client))["projects"][0]["clusters"]}  # type: ignore[index]
+    await client.post("/clock/advance", json={"seconds": 70})
+    after = {one["name"]: one for one in (await _state(client))["projects"][0]["clusters"]}  # type: ignore[index]
+
+    assert before == {"payments": "IDLE", "ledger": "IDLE", "search": "REPAIRING", "new": "CREATING"}
+    assert {name: (one["stateName"], len(one["outbound"])) for name, one in after.items()} == {
+        "payments": ("IDLE", 9),
+        "ledger": ("IDLE", 5),
+        "search": ("IDLE", 3),
+        "new": ("IDLE", 12),
+    }
+
+
+async def test_the_state_tells_who_is_kept_out(served: tuple[Cloud, httpx.AsyncClient]) -> None:
+    _, client = served
+    await client.put(f"/vaults/{VAULT}/network", json={"defaultAction": "Deny"})
+    await client.post(f"{PROJECT}/clusters/ledger/restart")
+    state = await _state(client)
+
+    kept_out = {one["name"]: one["keptOut"] for one in state["projects"][0]["clusters"]}  # type: ignore[index]
+    assert kept_out == {"payments": False, "ledger": True, "search": False}
+
+
+async def test_the_control_planes_addresses_and_the_apps_can_be_ordered(
+    served: tuple[Cloud, httpx.AsyncClient],
+) -> None:
+    cloud, client = served
+    before = cloud.atlas.control_plane.outbound
+    (drawn,) = (await client.post("/control-plane/addresses", json={})).json()["added"]
+    await client.request("DELETE", "/control-plane/addresses", json={"addresses": [before[0]]})
+    await client.put("/control-plane/shown", json={"outbound": {"aws": {"us-east-1": []}}})
+    await client.put("/app-address", json={"address": "198.51.100.9"})
+    state = await _state(client)
+
+    assert set(state["controlPlane"]) == {*before[1:], drawn}  # type: ignore[call-overload]
+    assert cloud.atlas.control_plane.view()["outbound"] == {"aws": {"us-east-1": []}}
+    assert (state["appAddress"], cloud.app_address) == ("198.51.100.9", "198.51.100.9")
+    await client.put("/control-plane/shown", json={})
+    assert set(cloud.atlas.control_plane.view()) == {"inbound", "outbound", "gateways"}
+    listed = await client.patch(f"{PROJECT}/clusters/search", json={"listsAddresses": False})
+    assert (listed.status_code, cloud.atlas.cluster(PROJECT_ID, "search").lists_addresses) == (200, False)
+
+
+async def test_a_world_whose_vault_has_rules_is_one_word() -> None:
+    cloud = Cloud(SimulatedClock())
+    async with running(cloud) as server, httpx.AsyncClient(base_url=server.control_url, trust_env=False) as client:
+        made = (await client.post("/world", json={"preset": "filtering"})).json()
+    network = cloud.key_vault.vault(made["vault"]).state.network
+
+    assert network.filters
+    assert network.lets_in(cloud.app_address)
+    assert network.lets_in_all(cloud.atlas.control_plane.outbound)
+
+
 async def test_a_rotation_policy_can_be_set(served: tuple[Cloud, httpx.AsyncClient]) -> None:
     cloud, client = served
     path = VERSIONS.replace("versions", "rotation-policy")
@@ -241,6 +363,15 @@ async def test_requests_can_be_read_from_where_one_stopped(served: tuple[Cloud, 
         ("POST", f"{PROJECT}/tools/ansible/run", {}, 400, "ansible"),
         ("POST", "/sinks/answers", {"status": 100}, 400, "status"),
         ("PATCH", f"{PROJECT}/roles/none", {"authorized": True}, 404, "none"),
+        ("PUT", f"/vaults/{VAULT}/network", {"ipRules": ["::1"]}, 400, "::1"),
+        ("PUT", f"/vaults/{VAULT}/network", {"defaultAction": "deny"}, 400, "defaultAction"),
+        ("POST", f"/vaults/{VAULT}/network/writes", {"add": ["10.0.0.1"]}, 409, "BadRequest"),
+        ("PUT", "/vaults/nobody/network/policy", {}, 404, "nobody"),
+        ("PATCH", f"/vaults/{VAULT}", {"appRoles": ["Owner"]}, 400, "Owner"),
+        ("POST", f"{PROJECT}/clusters/nobody/shard", {}, 404, "nobody"),
+        ("POST", f"{PROJECT}/clusters/search/shard", {"shards": 1}, 400, "only added"),
+        ("POST", f"{PROJECT}/clusters/search/scale", {"nodes": 4}, 400, "nodes"),
+        ("POST", "/control-plane/addresses", {"cloud": "ibm"}, 400, "cloud"),
         ("GET", "/nothing", None, 404, "/nothing"),
     ],
 )

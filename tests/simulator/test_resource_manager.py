@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from simulator.azure_clouds import CLOUDS
-from simulator.resource_manager.service import READS_AT_ONCE
+from simulator.resource_manager.changes import MOST_IP_RULES, MOST_NETWORK_RULES
+from simulator.resource_manager.service import READS_AT_ONCE, WRITES_AT_ONCE
 from simulator.wire import Request
-from tests.simulator.callers import Caller, a_caller, code_of
+from tests.simulator.callers import NO_RULES, Caller, a_caller, code_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     type Call = Callable[[Caller], Response]
 
 KEY = "/keys/atlas-cmk"
+SUBNET = "/subscriptions/s/resourceGroups/r/providers/Microsoft.Network/virtualNetworks/v/subnets/one"
 API = {"api-version": ["2026-05-15"]}
 
 
@@ -54,7 +56,49 @@ def _exhausted(caller: Caller) -> Response:
     return caller.manager()
 
 
-REFUSALS: dict[str, tuple[Call, int, str]] = {
+def _writes_too_often(caller: Caller) -> Response:
+    for _ in range(WRITES_AT_ONCE):
+        assert caller.write({}).status == 200
+    return caller.write({})
+
+
+def _rule(text: object) -> Call:
+    return lambda caller: caller.write({"networkAcls": {**NO_RULES, "ipRules": [{"value": text}]}})
+
+
+def _acls(**members: object) -> Call:
+    return lambda caller: caller.write({"networkAcls": {**NO_RULES, **members}})
+
+
+def _body(body: object) -> Call:
+    return lambda caller: caller.manager(method="PATCH", body=body)
+
+
+def _vault_with(**state: bool) -> Call:
+    def call(caller: Caller) -> Response:
+        for name, value in state.items():
+            setattr(caller.cloud.key_vault.vault(caller.world.vault).state, name, value)
+        return caller.write_rules("20.1.2.3")
+
+    return call
+
+
+def _without_role(role: str) -> Call:
+    def call(caller: Caller) -> Response:
+        vault = caller.cloud.key_vault.vault(caller.world.vault)
+        vault.app_roles = vault.app_roles - {role}
+        return caller.write({"networkAcls": NO_RULES})
+
+    return call
+
+
+def _unchanged_subnet(caller: Caller) -> Response:
+    caller.cloud.vault_writers.set_network(caller.world.vault, subnets=[SUBNET])
+    caller.cloud.key_vault.vault(caller.world.vault).state.checks_subnets = True
+    return caller.write_rules("20.1.2.3")
+
+
+READ_REFUSALS: dict[str, tuple[Call, int, str]] = {
     "no token": (lambda caller: caller.manager(KEY, token=""), 401, "AuthenticationFailed"),
     "a token that nobody gave": (lambda caller: caller.manager(KEY, token="x"), 401, "InvalidAuthenticationToken"),
     "a token for vaults": (_of_audience("https://vault.azure.net"), 401, "InvalidAuthenticationToken"),
@@ -98,6 +142,65 @@ REFUSALS: dict[str, tuple[Call, int, str]] = {
     ),
     "more reads than the bucket holds": (_exhausted, 429, "TooManyRequests"),
 }
+WRITE_REFUSALS: dict[str, tuple[Call, int, str]] = {
+    "a write without a token": (lambda caller: caller.write({}, token=""), 401, "AuthenticationFailed"),
+    "a write without the network writer's role": (
+        _without_role("keysteward-network-writer"),
+        403,
+        "AuthorizationFailed",
+    ),
+    "a write of a vault with a lock": (_vault_with(is_locked=True), 409, "ScopeLocked"),
+    "a write that a policy denies": (_vault_with(denied_by_policy=True), 403, "RequestDisallowedByPolicy"),
+    "a private range": (_rule("10.0.0.0/8"), 400, "BadRequest"),
+    "a private address": (_rule("192.168.1.1"), 400, "BadRequest"),
+    "a range that holds a private one": (_rule("0.0.0.0/0"), 400, "BadRequest"),
+    "shared address space": (_rule("100.64.0.1"), 400, "BadRequest"),
+    "an IPv6 address": (_rule("2001:db8::1"), 400, "BadRequest"),
+    "bits behind the prefix": (_rule("20.1.2.3/24"), 400, "BadRequest"),
+    "a prefix that is too long": (_rule("20.1.2.3/33"), 400, "BadRequest"),
+    "leading zeros": (_rule("20.01.2.3"), 400, "BadRequest"),
+    "a name": (_rule("example.com"), 400, "BadRequest"),
+    "a rule without a text": (_rule(None), 400, "BadRequest"),
+    "a rule with a list in place of a text": (_rule(["20.1.2.3"]), 400, "BadRequest"),
+    "one bad address among good ones": (
+        _acls(ipRules=[{"value": text} for text in ("20.1.2.3", "172.20.0.1", "20.1.2.4")]),
+        400,
+        "BadRequest",
+    ),
+    "one rule more than a vault may have": (
+        _acls(ipRules=[{"value": f"20.1.{n // 250}.{n % 250}"} for n in range(MOST_IP_RULES + 1)]),
+        400,
+        "BadRequest",
+    ),
+    "more network rules than a vault may have": (
+        _acls(virtualNetworkRules=[{"id": f"/s/{n}"} for n in range(MOST_NETWORK_RULES + 1)]),
+        400,
+        "BadRequest",
+    ),
+    "an action that there is not": (_acls(defaultAction="deny"), 400, "BadRequest"),
+    "a bypass that is a list": (_acls(bypass=["None"]), 400, "BadRequest"),
+    "an access that there is not": (lambda caller: caller.write({"publicNetworkAccess": "maybe"}), 400, "BadRequest"),
+    "a subnet that the app may not join": (
+        _acls(virtualNetworkRules=[{"id": SUBNET}]),
+        403,
+        "LinkedAuthorizationFailed",
+    ),
+    "an unchanged subnet where those are checked": (_unchanged_subnet, 403, "LinkedAuthorizationFailed"),
+    "rules that are no list": (_acls(ipRules={}), 400, "InvalidRequestContent"),
+    "subnets that are no list": (_acls(virtualNetworkRules="x"), 400, "InvalidRequestContent"),
+    "a subnet without an id": (_acls(virtualNetworkRules=[{"id": 1}]), 400, "InvalidRequestContent"),
+    "a member of a rule that there is not": (
+        _acls(ipRules=[{"value": "20.1.2.3", "name": "x"}]),
+        400,
+        "InvalidRequestContent",
+    ),
+    "a member of the body that there is not": (_body({"etag": "x"}), 400, "InvalidRequestContent"),
+    "a tag that is no text": (_body({"tags": {"a": 1}}), 400, "InvalidRequestContent"),
+    "no JSON": (_body(b"{"), 400, "InvalidRequestContent"),
+    "a list": (_body([]), 400, "InvalidRequestContent"),
+    "more writes than the bucket holds": (_writes_too_often, 429, "TooManyRequests"),
+}
+REFUSALS = {**READ_REFUSALS, **WRITE_REFUSALS}
 
 
 @pytest.mark.parametrize("case", REFUSALS.values(), ids=REFUSALS.keys())
@@ -105,6 +208,23 @@ def test_refuses(case: tuple[Call, int, str]) -> None:
     call, status, code = case
 
     assert code_of(call(a_caller())) == (status, code)
+
+
+@pytest.mark.parametrize("case", WRITE_REFUSALS.values(), ids=WRITE_REFUSALS.keys())
+def test_a_refused_write_leaves_the_vault_as_it_was_and_tells_nobody(case: tuple[Call, int, str]) -> None:
+    caller = a_caller()
+    network = caller.cloud.key_vault.vault(caller.world.vault).state.network
+    grid = caller.cloud.event_grid
+    seen: list[tuple[str, int, int]] = [("", 0, len(grid.published))]
+    caller.cloud.observers.append(
+        lambda request, response, _: seen.append((request.method, response.status, len(grid.published)))
+    )
+    case[0](caller)
+
+    told_before = seen[-2][2]
+    assert seen[-1] == ("PATCH", case[1], told_before)
+    assert "20.1.2.3/32" not in network.ip_rules
+    assert caller.cloud.record[-1].changes is False
 
 
 @pytest.mark.parametrize("posture", ["firewall", "connection", "rbac", "policy"])
@@ -217,12 +337,12 @@ def test_the_vaults_document_shows_the_posture() -> None:
     }
 
 
-def test_a_write_is_not_simulated_and_counts_as_one_that_might_change_something() -> None:
+def test_a_write_of_a_whole_vault_is_not_simulated_and_counts_as_one_that_might_change_something() -> None:
     caller = a_caller()
     resource = caller.cloud.key_vault.vault(caller.world.vault).state.resource_id
     caller.manager()
 
-    answer = caller.cloud.handle(Request("PATCH", "management.azure.com", resource, API, {}, b"{}"))
+    answer = caller.cloud.handle(Request("PUT", "management.azure.com", resource, API, {}, b"{}"))
 
     assert answer.status == 501
-    assert [seen.method for seen in caller.cloud.record.sent_to_change()] == ["PATCH"]
+    assert [seen.method for seen in caller.cloud.record.sent_to_change()] == ["PUT"]

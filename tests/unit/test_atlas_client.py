@@ -14,6 +14,7 @@ from keysteward.clients.budget import Budgets
 from keysteward.clients.retry_after import asked_wait
 from keysteward.clock import SystemClock
 from keysteward.errors import KeystewardError, RefusedError, TryLaterError
+from keysteward.network_facts import ControlPlaneRange
 from keysteward.vocabulary import ClusterState, InvalidNameError
 from tests.builders import KEY, V1, V2
 
@@ -230,6 +231,59 @@ async def test_addresses_announced_for_later_may_be_absent() -> None:
     body = {"services": {"clusters": [{"clusterName": "a", "outbound": ["20.0.0.2", "20.0.0.1"]}]}}
     (found,) = await client(body).node_addresses(PROJECT)
     assert (found.cluster, found.outbound, found.announced) == ("a", ("20.0.0.1", "20.0.0.2"), ())
+
+
+PUBLISHED = {
+    "inbound": {"azure": {"westeurope": ["198.51.100.1"]}},
+    "outbound": {
+        "azure": {"westeurope": ["203.0.113.7", "203.0.113.7", "203.0.113.0/28"]},
+        "aws": {"us-east-1": ["2001:db8::1"], "eu-west-1": []},
+        "gcp": {},
+    },
+    "gateways": [{"name": "dataPlane", "ips": {"outbound": {"azure": {"westeurope": ["192.0.2.1"]}}}}],
+}
+
+
+async def test_the_control_plane_calls_from_the_outbound_addresses_of_every_cloud_and_from_no_gateway() -> None:
+    seen: list[httpx.Request] = []
+    assert await client(PUBLISHED, seen).control_plane_addresses() == (
+        ControlPlaneRange("aws/us-east-1", "2001:db8::1"),
+        ControlPlaneRange("azure/westeurope", "203.0.113.0/28"),
+        ControlPlaneRange("azure/westeurope", "203.0.113.7"),
+    )
+    (request,) = seen
+    assert str(request.url) == "https://cloud.mongodb.com/api/atlas/v2/unauth/controlPlaneIPAddresses"
+    assert request.headers["accept"] == "application/vnd.atlas.2023-11-15+json"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"inbound": PUBLISHED["inbound"]}, id="outbound addresses that are absent"),
+        pytest.param({"outbound": []}, id="outbound addresses of another type"),
+        pytest.param({"outbound": {"azure": ["203.0.113.7"]}}, id="a cloud without regions"),
+        pytest.param({"outbound": {"azure": {"westeurope": "203.0.113.7"}}}, id="a region without a list"),
+        pytest.param({"outbound": {"azure": {"westeurope": ["203.0.113.7", 7]}}}, id="one address of another type"),
+        pytest.param({"outbound": {"azure": {"<script>": []}}}, id="a region that nobody would name so"),
+    ],
+)
+async def test_a_half_readable_control_plane_is_no_answer(answer: Any) -> None:
+    with pytest.raises(TryLaterError, match="atlasAnswerUnreadable"):
+        await client(answer).control_plane_addresses()
+
+
+async def test_a_pause_asked_for_by_the_control_plane_list_holds_up_no_project() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "unauth" in request.url.path:
+            return httpx.Response(429, headers={"Retry-After": "30"}, json={"errorCode": "RATE_LIMITED"})
+        return httpx.Response(200, json={"services": {"clusters": []}})
+
+    atlas = client(answer)
+    with pytest.raises(TryLaterError, match="RATE_LIMITED"):
+        await atlas.control_plane_addresses()
+    with pytest.raises(TryLaterError, match="pauseAskedFor"):
+        await atlas.control_plane_addresses()
+    assert await atlas.node_addresses(PROJECT) == []
 
 
 async def test_no_url_is_built_from_an_id_that_is_none() -> None:

@@ -13,42 +13,18 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from keysteward.azure_clouds import CLOUDS, Cloud
 from keysteward.clients.azure_tokens import AzureTokens
-from keysteward.clients.budget import Budgets
-from keysteward.clients.resource_manager import API_VERSION, ResourceManagerClient
+from keysteward.clients.resource_manager import API_VERSION
 from keysteward.errors import KeystewardError, RefusedError, TryLaterError
 from keysteward.vocabulary import InvalidNameError, KeyIdentifier, VaultPlace
 from tests.azure_answers import CREATED, Tokens, arm_key
 from tests.builders import KEY, V1, V2, V3
 from tests.hand_clock import HandClock
+from tests.resource_manager_answers import PLACE, SUBSCRIPTION, Manager
 
-SUBSCRIPTION = "11111111-2222-4333-8444-555555555555"
-PLACE = VaultPlace.parse(KEY, SUBSCRIPTION, "rg-atlas-cmk")
 PATH = (
     f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-atlas-cmk"
     "/providers/Microsoft.KeyVault/vaults/kv-acme-cmk/keys/atlas-cmk"
 )
-
-
-class Manager:
-    """Resource Manager, answering by *answer*; keeps what was asked, and by which token."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-        self.asked: list[httpx.Request] = []
-        self.bad_tokens: set[str] = set()
-        self.tokens = Tokens()
-        self.clock = HandClock()
-        http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
-        self.client = ResourceManagerClient(http, self.tokens, Budgets(self.clock), self.clock)
-
-    def _handle(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
-        if request.headers["Authorization"].removeprefix("Bearer ") in self.bad_tokens:
-            return httpx.Response(401, json={"error": {"code": "ExpiredAuthenticationToken"}})
-        given = self.answer(request) if callable(self.answer) else self.answer
-        if isinstance(given, Exception):
-            raise given
-        return given if isinstance(given, httpx.Response) else httpx.Response(200, json=given)
 
 
 async def test_the_newest_version_is_read_by_its_path_with_type_operations_and_dates() -> None:

@@ -21,6 +21,7 @@ from keysteward.clock import Clock
 from keysteward.errors import RefusedError, TryLaterError
 from keysteward.facts import EncryptionAtRest
 from keysteward.limits import REQUEST_SECONDS
+from keysteward.network_facts import ControlPlaneRange
 from keysteward.vocabulary import PROJECT_ID, Cluster, InvalidNameError, KeyIdentifier, NodeAddresses
 
 PAGE = 500
@@ -58,6 +59,7 @@ class _Resource:
 
 
 _PROJECTS = _Resource("/groups", "groups", "organization")
+_CONTROL_PLANE = _Resource("/unauth/controlPlaneIPAddresses", "unauth/controlPlaneIPAddresses", "controlPlane")
 
 
 def _of(project_id: str, path: str = "") -> _Resource:
@@ -141,6 +143,15 @@ class AtlasClient:
     async def node_addresses(self, project_id: str) -> list[NodeAddresses]:
         """Read the addresses that the project's nodes use and will use (``getGroupIpAddresses``)."""
         return wire.node_addresses(await self._call(_of(project_id, "/ipAddresses"), "GET", "2023-01-01"))
+
+    async def control_plane_addresses(self) -> tuple[ControlPlaneRange, ...]:
+        """
+        Read what Atlas's own services call from (``listControlPlaneIpAddresses``, 2023-11-15; needs no sign-in).
+
+        Raises:
+            TryLaterError: also where the list is only half readable.
+        """
+        return wire.control_plane(await self._call(_CONTROL_PLANE, "GET", "2023-11-15"))
 
     async def age_alert_is_open(self, project_id: str) -> bool:
         """Say whether Atlas's alert on the key's age is open (``listGroupAlerts``, status OPEN)."""

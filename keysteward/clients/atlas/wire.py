@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from keysteward.errors import TryLaterError
 from keysteward.facts import EncryptionAtRest
+from keysteward.network_facts import ControlPlaneRange
 from keysteward.vocabulary import CLUSTER_NAME, PROJECT_ID, Cluster, ClusterState, NodeAddresses
 
 _STATES = frozenset(ClusterState)
+# Part of a reason that is shown and kept; wide enough for any name of a cloud's region.
+_REGION = re.compile(r"[\w .()-]{1,64}/[\w .()-]{1,64}", re.ASCII)
 
 
 def _unreadable(what: str) -> TryLaterError:
@@ -90,6 +94,28 @@ def _addresses(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise _unreadable("a list of node addresses")
     return tuple(sorted(set(value)))
+
+
+def control_plane(body: Mapping[str, Any]) -> tuple[ControlPlaneRange, ...]:
+    """
+    Read ``unauth/controlPlaneIPAddresses``: what Atlas's own services call from, in every cloud and region.
+
+    Directions are named from Atlas's side, and calls to a vault come from ``outbound``. ``gateways`` are no part of
+    the control plane. A list without ``outbound`` is not an empty one. Names of regions are opaque.
+    """
+    clouds = body.get("outbound")
+    if not isinstance(clouds, dict):
+        raise _unreadable("a list of control-plane addresses")
+    found: set[tuple[str, str]] = set()
+    for cloud, regions in clouds.items():
+        if not isinstance(regions, dict):
+            raise _unreadable("a list of control-plane addresses")
+        for region, ranges in regions.items():
+            place = f"{cloud}/{region}"
+            if not _REGION.fullmatch(place):
+                raise _unreadable("a list of control-plane addresses")
+            found |= {(place, text) for text in _addresses(ranges)}
+    return tuple(ControlPlaneRange(place, text) for place, text in sorted(found))
 
 
 def project(row: object) -> tuple[str, str | None]:

@@ -1,0 +1,153 @@
+"""One decision's facts and everything that follows from them, worked out once for all of its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from keysteward.decide.firewall.addresses import Sources, Wanted, sources, wanted
+from keysteward.decide.firewall.given import FirewallInput
+from keysteward.decide.firewall.ledger import RuleList, note_losses, tell_apart
+from keysteward.decide.firewall.ranges import Cover, Range, read_range, text_of, to_network, to_range
+from keysteward.decide.firewall.reverts import Reverts
+from keysteward.decide.firewall.standing import Standing
+from keysteward.decide.firewall.target import Judged, Removals, Target, find_removals, find_target, judge_rules
+from keysteward.facts import Unknown
+from keysteward.network_facts import LedgerRow, NetworkAcl
+
+
+class Case:
+    """What the checks ask about. Everything past ``acl`` needs the vault's rules to have been read."""
+
+    def __init__(self, given: FirewallInput) -> None:
+        self.given = given
+
+    @property
+    def acl(self) -> NetworkAcl:
+        assert not isinstance(self.given.facts.acl, Unknown), "asked before the check that establishes it"
+        return self.given.facts.acl
+
+    @property
+    def acl_is_read(self) -> bool:
+        return not isinstance(self.given.facts.acl, Unknown)
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        return wanted(self.given)
+
+    @cached_property
+    def sources(self) -> Sources:
+        return sources(self.given, self.wanted)
+
+    @cached_property
+    def rules(self) -> RuleList:
+        return tell_apart(self.acl, self.given.ledger)
+
+    @cached_property
+    def reverts(self) -> Reverts:
+        return note_losses(self.given.reverts, self.rules.lost, self.acl)
+
+    @cached_property
+    def judged(self) -> Judged:
+        return judge_rules(self.given, self.rules, self.wanted)
+
+    @cached_property
+    def _settled(self) -> tuple[Removals, Target]:
+        """
+        Fit removals and additions together.
+
+        A rule stays while it lets in a part of a wider range that is wanted and cannot be added; and nothing of ours is
+        given up to take an address out of a merged rule, which needs more rules than there are.
+        """
+        found = find_removals(self.given, self.judged, whole=self.sources.whole)
+        waiting = {**self.judged.frozen, **self.judged.unused, **self.too_wide}
+        due = _apart_from(found.due, waiting)
+        target = find_target(self.given, self.rules, self.judged, due)
+        crowded = target.crowded
+        while (fewer := frozenset() if target.crowded else _apart_from(due, target.unfit)) != due:
+            due = fewer
+            target = find_target(self.given, self.rules, self.judged, due)
+        kept_back = found.kept_back | (found.due - due)
+        return replace(found, due=due, kept_back=kept_back), replace(target, crowded=crowded)
+
+    @property
+    def removals(self) -> Removals:
+        return self._settled[0]
+
+    @property
+    def target(self) -> Target:
+        return self._settled[1]
+
+    @cached_property
+    def added(self) -> Sequence[Range]:
+        """Rules that the list is to have and has not."""
+        return sorted(found for found in self.target.groups if found not in self.rules.own)
+
+    @cached_property
+    def removed(self) -> Sequence[Range]:
+        """Rules of ours that are to leave the list."""
+        return sorted(found for found in self.rules.own if found not in self.target.groups)
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.added or self.removed)
+
+    @cached_property
+    def missing(self) -> Mapping[Range, tuple[str, ...]]:
+        """Wanted ranges that no rule allows now."""
+        cover = self.rules.cover
+        found = {key: reasons for key, reasons in self.wanted.ranges.items() if not cover.holds(key)}
+        found |= {key: part.reasons for key, part in self.judged.recalled.items()}
+        return {key: found[key] for key in sorted(found)}
+
+    @cached_property
+    def too_wide(self) -> Mapping[Range, tuple[str, ...]]:
+        """Ranges that Atlas published, that the policy does not take, and that no rule allows."""
+        cover = self.rules.cover
+        return {key: reasons for key, reasons in self.wanted.too_wide.items() if not cover.holds(key)}
+
+    @property
+    def needs_more_facts(self) -> bool:
+        """Whether something is to change, or may have to, and not every source was asked."""
+        if not self.sources.not_asked:
+            return False
+        unwanted = any(how is not Standing.WANTED for how in self.judged.standing.values())
+        return self.differs or unwanted or not self.wanted.from_memory.isdisjoint(self.judged.standing)
+
+    def list_to_write(self) -> tuple[str, ...]:
+        """Rules of others as read, in their order, then ours in the order of the addresses."""
+        own = self.rules.own
+        ours = (own[found][1] if found in own else text_of(found) for found in sorted(self.target.groups))
+        return (*self.rules.foreign, *ours)
+
+    def rows(self, *, writing: bool) -> tuple[LedgerRow, ...]:
+        """
+        Return the ledger as it is to be remembered, before a write if there is one.
+
+        Without a write, what only the ledger knows of is remembered on as intended, which owns nothing.
+        """
+        if not writing:
+            recalled = self.judged.recalled.items()
+            kept = [LedgerRow.of(to_network(f), "intended", self.given.now, (part,)) for f, part in recalled]
+            return _in_order([*self.judged.rows.values(), *kept])
+        rows: list[LedgerRow] = []
+        for found, pieces in self.target.groups.items():
+            row = self.judged.rows.get(found)
+            parts = [pieces[key] for key in sorted(pieces)]
+            state = "intended" if row is None else row.state
+            rows.append(LedgerRow.of(to_network(found), state, row.since if row else self.given.now, parts))
+        # Where others have the same rule, it will still be there afterwards, and then it is theirs.
+        theirs = set(map(read_range, self.rules.foreign))
+        rows += [replace(self.judged.rows[found], leaving=True) for found in self.removed if found not in theirs]
+        return _in_order(rows)
+
+
+def _apart_from(due: frozenset[Range], wanted: Iterable[Range]) -> frozenset[Range]:
+    """Those of *due* that share no address with what is wanted."""
+    cover = Cover.of(wanted)
+    return frozenset(found for found in due if not cover.touches(found))
+
+
+def _in_order(rows: Sequence[LedgerRow]) -> tuple[LedgerRow, ...]:
+    return tuple(sorted(rows, key=lambda row: to_range(row.network)))
