@@ -153,7 +153,8 @@ class LedgerRow:
 
     ``intended``: written down before the write, and no proof of ownership. ``orphaned``: ours, but the project that
     asked for it left the settings or is invisible. A merged rule keeps what it was merged from in ``parts``; an
-    unmerged one has none, and ``reasons`` and ``gone_since`` are its own.
+    unmerged one has none, and ``reasons`` and ``gone_since`` are its own. ``since``: when the youngest of its addresses
+    was added.
     """
 
     network: IPv4Network
@@ -181,10 +182,10 @@ class LedgerRow:
         leaving: bool = False,
     ) -> LedgerRow:
         """A rule for *pieces*, of which each lies within *network*. It is gone since the last of them is."""
-        reasons = tuple(sorted({reason for piece in pieces for reason in piece.reasons}))
-        times = [piece.gone_since for piece in pieces]
-        gone = [at for at in times if at is not None]
-        gone_since = max(gone) if gone and len(gone) == len(times) else None
         only = pieces[0] if len(pieces) == 1 else None
-        single = only is not None and only.network == network and only.orphaned is (state == "orphaned")
-        return cls(network, state, reasons, since, gone_since, () if single else tuple(pieces), leaving)
+        if only is not None and only.network == network and only.orphaned is (state == "orphaned"):
+            return cls(network, state, only.reasons, since, only.gone_since, (), leaving)
+        reasons = tuple(sorted({reason for piece in pieces for reason in piece.reasons}))
+        gone = [piece.gone_since for piece in pieces if piece.gone_since is not None]
+        gone_since = max(gone) if gone and len(gone) == len(pieces) else None
+        return cls(network, state, reasons, since, gone_since, tuple(pieces), leaving)

@@ -49,10 +49,10 @@ def test_ownership_after_a_write(
     assert all(kept.state == "ours" and not kept.leaving for kept in found.ledger)
 
 
-def test_a_rule_is_ours_since_the_write_that_made_it() -> None:
-    wrote = NOW + timedelta(minutes=3)
-    (found,) = after_write(acl(read_at=wrote), ["20.1.1.1/32"], acl("20.1.1.1/32"), [NEW]).ledger
-    assert found.since == wrote
+def test_a_rule_is_ours_since_the_decision_that_added_it() -> None:
+    start = given(a_project(nodes("pay", "20.1.1.1")), now=NOW + timedelta(minutes=3))
+    (found,) = carry_out(start).ledger
+    assert found.since == NOW + timedelta(minutes=3)
 
 
 @pytest.mark.parametrize(

@@ -350,6 +350,16 @@ def test_a_large_removal_waits_for_an_operator(start: FirewallInput, removed: in
     assert codes(decision) == held
 
 
+def test_rules_that_were_added_meanwhile_do_not_make_a_removal_look_small() -> None:
+    start = _many_gone(4, owned=7)
+    new = [row(f"20.1.5.{n}/32", since=LONG_AGO + timedelta(minutes=5)) for n in range(50)]
+    texts = [str(found.network) for found in (*start.ledger, *new)]
+    project = a_project(nodes("pay", "20.1.1.1", *texts[4:]))
+    assert codes(decide_firewall(given(project, rules=texts, ledger=[*start.ledger, *new]))) == ["largeRemoval"]
+    old = [replace(found, since=LONG_AGO - timedelta(minutes=5)) for found in new]
+    assert codes(decide_firewall(given(project, rules=texts, ledger=[*start.ledger, *old]))) == []
+
+
 def test_a_merged_rule_weighs_as_much_as_what_it_was_merged_from() -> None:
     parts = tuple(LedgerPart(IPv4Network(f"20.1.3.{n}/32"), (NODE,), LONG_AGO) for n in range(8))
     merged = LedgerRow.of(IPv4Network("20.1.3.0/29"), "ours", NOW - timedelta(days=30), parts)

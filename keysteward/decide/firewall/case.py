@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -61,15 +61,31 @@ class Case:
         given up to take an address out of a merged rule, which needs more rules than there are.
         """
         found = find_removals(self.given, self.judged, whole=self.sources.whole)
-        waiting = {**self.judged.frozen, **self.judged.unused, **self.too_wide}
-        due = _apart_from(found.due, waiting)
+        due = found.due
         target = find_target(self.given, self.rules, self.judged, due)
         crowded = target.crowded
-        while (fewer := frozenset() if target.crowded else _apart_from(due, target.unfit)) != due:
+        while (fewer := frozenset() if target.crowded else self._may_leave(due, target)) != due:
             due = fewer
             target = find_target(self.given, self.rules, self.judged, due)
         kept_back = found.kept_back | (found.due - due)
         return replace(found, due=due, kept_back=kept_back), replace(target, crowded=crowded)
+
+    def _may_leave(self, due: frozenset[Range], target: Target) -> frozenset[Range]:
+        """Those of *due* that share no address with what is wanted and not allowed by *target*."""
+        if not due:
+            return due
+        cover = self._cover_of(target)
+        waiting = (*self.judged.frozen, *self.judged.unused, *self.wanted.too_wide, *target.unfit)
+        kept_out = Cover.of(found for found in waiting if not cover.holds(found))
+        return frozenset(found for found in due if not kept_out.touches(found))
+
+    def _cover_of(self, target: Target) -> Cover:
+        return Cover.of([*target.groups, *filter(None, map(read_range, self.rules.foreign))])
+
+    @cached_property
+    def cover_after(self) -> Cover:
+        """Every address that some rule allows after the plan."""
+        return self._cover_of(self.target) if self.differs else self.rules.cover
 
     @property
     def removals(self) -> Removals:
@@ -103,8 +119,8 @@ class Case:
 
     @cached_property
     def too_wide(self) -> Mapping[Range, tuple[str, ...]]:
-        """Ranges that Atlas published, that the policy does not take, and that no rule allows."""
-        cover = self.rules.cover
+        """Ranges that Atlas published, that the policy does not take, and that no rule of the plan allows."""
+        cover = self.cover_after
         return {key: reasons for key, reasons in self.wanted.too_wide.items() if not cover.holds(key)}
 
     @property
@@ -125,29 +141,27 @@ class Case:
         """
         Return the ledger as it is to be remembered, before a write if there is one.
 
-        Without a write, what only the ledger knows of is remembered on as intended, which owns nothing.
+        What only the ledger knows of and is not written now is remembered on as intended, which owns nothing.
         """
-        if not writing:
-            recalled = self.judged.recalled.items()
-            kept = [LedgerRow.of(to_network(f), "intended", self.given.now, (part,)) for f, part in recalled]
-            return _in_order([*self.judged.rows.values(), *kept])
-        rows: list[LedgerRow] = []
+        rows = self._target_rows() if writing else list(self.judged.rows.values())
+        there = {to_range(row.network) for row in rows}
+        if writing:
+            there.update(key for pieces in self.target.groups.values() for key in pieces)
+        for found, part in self.judged.recalled.items():
+            if found not in there:
+                rows.append(LedgerRow.of(to_network(found), "intended", self.given.now, (part,)))
+        return tuple(sorted(rows, key=lambda row: to_range(row.network)))
+
+    def _target_rows(self) -> list[LedgerRow]:
+        judged, rows = self.judged, list[LedgerRow]()
+        since = {key: judged.rows[found].since for found, pieces in judged.pieces.items() for key in pieces}
         for found, pieces in self.target.groups.items():
-            row = self.judged.rows.get(found)
+            row = judged.rows.get(found)
             parts = [pieces[key] for key in sorted(pieces)]
+            # Merged or split, a rule is as old as the youngest address that it allows.
+            began = row.since if row is not None else max(since.get(key, self.given.now) for key in pieces)
             state = "intended" if row is None else row.state
-            rows.append(LedgerRow.of(to_network(found), state, row.since if row else self.given.now, parts))
+            rows.append(LedgerRow.of(to_network(found), state, began, parts))
         # Where others have the same rule, it will still be there afterwards, and then it is theirs.
         theirs = set(map(read_range, self.rules.foreign))
-        rows += [replace(self.judged.rows[found], leaving=True) for found in self.removed if found not in theirs]
-        return _in_order(rows)
-
-
-def _apart_from(due: frozenset[Range], wanted: Iterable[Range]) -> frozenset[Range]:
-    """Those of *due* that share no address with what is wanted."""
-    cover = Cover.of(wanted)
-    return frozenset(found for found in due if not cover.touches(found))
-
-
-def _in_order(rows: Sequence[LedgerRow]) -> tuple[LedgerRow, ...]:
-    return tuple(sorted(rows, key=lambda row: to_range(row.network)))
+        return rows + [replace(judged.rows[found], leaving=True) for found in self.removed if found not in theirs]

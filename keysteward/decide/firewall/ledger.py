@@ -31,11 +31,8 @@ class RuleList:
     lost: tuple[LedgerRow, ...]
     unwritten: tuple[LedgerRow, ...]
     foreign_cover: Cover
-
-    @property
-    def cover(self) -> Cover:
-        """Every address that some rule allows."""
-        return Cover.of([*self.own, *_ranges(self.foreign)])
+    cover: Cover
+    """Every address that some rule allows."""
 
 
 def tell_apart(acl: NetworkAcl, ledger: Sequence[LedgerRow]) -> RuleList:
@@ -65,6 +62,7 @@ def tell_apart(acl: NetworkAcl, ledger: Sequence[LedgerRow]) -> RuleList:
         tuple(row for row in absent if row.state in OWNED and not row.leaving),
         tuple(row for row in absent if row.state == "intended"),
         Cover.of(_ranges(foreign)),
+        Cover.of(present),
     )
 
 
@@ -128,14 +126,19 @@ def after_write(
     for row in ledger:
         found = to_range(row.network)
         if row.state == "intended":
-            # There before: another's. Not sent: no write of ours can have made it.
+            # There before: another's. Not sent: no write of ours can have made it, and while it is not there it is
+            # remembered on.
             if found in sent and found not in had:
-                (confirmed if found in has else not_kept).append(replace(row, since=before.read_at))
+                if found in has:
+                    confirmed.append(replace(row, state="ours"))
+                else:
+                    not_kept.append(replace(row, since=before.read_at))
+            elif found not in had | has:
+                stayed.append(row)
         elif found in has:
             stayed.append(replace(row, leaving=False))
         else:
             (removed if row.leaving else not_kept).append(row)
-    confirmed = [replace(row, state="ours") for row in confirmed]
     ours = {to_range(row.network) for row in ledger if row.state in OWNED or to_range(row.network) not in had}
     return AfterWrite(
         tuple(sorted([*stayed, *confirmed], key=lambda row: to_range(row.network))),

@@ -22,9 +22,9 @@ def merge_exactly(ranges: Iterable[Range], widest: int) -> list[Range]:
     """
     merged: list[Range] = []
     end = -1
-    for first, prefix in sorted(set(ranges)):
+    for first, prefix in sorted(ranges):
         if first <= end:
-            # Sorted by first address, the wider first: whatever begins before the end lies within.
+            # Sorted by first address, the wider first: whatever begins before the end lies within, or is there twice.
             continue
         end = first | (1 << BITS - prefix) - 1
         size = prefix

@@ -90,8 +90,7 @@ def _large(case: Case) -> str:
     large, limit = case.removals.large, case.given.policy.max_removals_percent
     if not large:
         return ""
-    owned = len(case.judged.standing)
-    return f"{len(large)} of {owned} that we own are gone, the limit is {limit} %: {some(large)}"
+    return f"{len(large)} of ours are gone, more than {limit} % of what was ours when the first went: {some(large)}"
 
 
 def _orphaned(case: Case) -> str:

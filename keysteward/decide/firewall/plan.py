@@ -16,7 +16,7 @@ from keysteward.decide.firewall.case import Case
 from keysteward.decide.firewall.chain import CHAIN, DECISION, filters, public_access
 from keysteward.decide.firewall.given import FirewallDecision, FirewallInput
 from keysteward.decide.firewall.notes import BY_CHECK, EXPLAIN_ONLY, notes, warnings
-from keysteward.decide.firewall.ranges import Range, text_of, to_range
+from keysteward.decide.firewall.ranges import Range, text_of
 from keysteward.plan import Action, ActionKind, Hold, Plan
 from keysteward.vocabulary import Answer
 
@@ -108,31 +108,31 @@ def _actions(case: Case) -> tuple[Action, ...]:
     found: dict[tuple[ActionKind, str], dict[str, str]] = {}
     for rule in case.added:
         pieces = case.target.groups[rule]
-        new = any(key in case.judged.additions for key in pieces)
-        reasons = {reason for part in pieces.values() for reason in part.reasons}
+        new = not case.judged.additions.keys().isdisjoint(pieces)
+        reasons = sorted({reason for part in pieces.values() for reason in part.reasons})
         key = ActionKind.ADD_IP_RULES, "addressMissing" if new else "rulesRegrouped"
-        found.setdefault(key, {})[text_of(rule)] = ", ".join(sorted(reasons))
+        found.setdefault(key, {})[text_of(rule)] = ", ".join(reasons)
     for rule in case.removed:
-        reasons = set(case.judged.rows[rule].reasons)
         key = ActionKind.REMOVE_IP_RULES, _why_removed(case, rule)
-        found.setdefault(key, {})[text_of(rule)] = ", ".join(sorted(reasons))
+        found.setdefault(key, {})[text_of(rule)] = ", ".join(case.judged.rows[rule].reasons)
     order = sorted(found, key=lambda key: (key[0], key[1]))
     return tuple(Action(kind, case.given.vault, found[kind, why], why) for kind, why in order)
 
 
 def _why_removed(case: Case, rule: Range) -> str:
-    due = [part for part in case.judged.rows[rule].pieces if to_range(part.network) in case.removals.due]
+    pieces = case.judged.pieces[rule]
+    due = case.removals.due.intersection(pieces)
     if not due:
         return "rulesRegrouped"
-    return "orphansReleased" if all(part.orphaned for part in due) else "addressGone"
+    return "orphansReleased" if all(pieces[found].orphaned for found in due) else "addressGone"
 
 
 def _unmet(case: Case, result: ChainResult) -> dict[str, str]:
     """What is wanted and not allowed after the plan, each with the reason code of what keeps it out."""
-    found: dict[Range, str] = dict.fromkeys(case.too_wide, "rangeTooWide")
-    done = {key for pieces in case.target.groups.values() for key in pieces} if _goes_on(result) else set()
+    cover = case.cover_after if _goes_on(result) else case.rules.cover
+    found = {key: "rangeTooWide" for key in case.wanted.too_wide if not cover.holds(key)}
     for missing in case.missing:
-        if missing not in done:
+        if not cover.holds(missing):
             found[missing] = _why_unmet(case, result, missing)
     return {text_of(key): found[key] for key in sorted(found)}
 
@@ -162,7 +162,7 @@ def _network(case: Case) -> str:
     if not filters(case.acl):
         return "open"
     wanted = len(case.wanted.ranges) + len(case.wanted.too_wide)
-    missing = len(case.missing) + len(case.too_wide)
+    missing = len(case.missing) + sum(1 for found in case.wanted.too_wide if not case.rules.cover.holds(found))
     if not is_used(case.given) or not wanted:
         return "unknown"
     if not missing:

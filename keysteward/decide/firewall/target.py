@@ -42,7 +42,7 @@ class Judged:
     standing: Mapping[Range, Standing]
     additions: Pieces
     recalled: Pieces
-    """Those of the additions that only the ledger knows of, since their source could not be asked."""
+    """Those of the additions, and of the frozen, that only the ledger knows of: their source could not be asked."""
     frozen: Pieces
     unused: Pieces
 
@@ -104,7 +104,6 @@ def judge_rules(given: FirewallInput, rules: RuleList, wanted: Wanted) -> Judged
     unused = {} if is_used(given) else {found: part for found, part in missing.items() if found not in frozen}
     for found in (*frozen, *unused):
         del additions[found]
-    recalled = {found: part for found, part in recalled.items() if found in additions}
     return Judged(rows, pieces, standing, additions, recalled, frozen, unused)
 
 
@@ -174,11 +173,18 @@ def find_removals(given: FirewallInput, judged: Judged, *, whole: bool) -> Remov
 
 
 def _is_large(given: FirewallInput, judged: Judged, due: set[Range]) -> bool:
-    """Whether it is large, counted in rules or in what they were merged from, whichever says so first."""
-    rules = sum(1 for pieces in judged.pieces.values() if not due.isdisjoint(pieces))
+    """
+    Whether it is large, counted in rules or in what they were merged from, whichever says so first.
+
+    Measured against what was ours when the first of them went: what was added since then must not make it look small.
+    """
+    touched = {found for found, pieces in judged.pieces.items() if not due.isdisjoint(pieces)}
+    times = [judged.pieces[rule][found].gone_since for rule in touched for found in due & judged.pieces[rule].keys()]
+    began = min(at for at in times if at is not None)
+    owned = {found for found, row in judged.rows.items() if row.since < began} | touched
+    counted = ((len(touched), len(owned)), (len(due), sum(len(judged.pieces[found]) for found in owned)))
     percent = given.policy.max_removals_percent
-    counted = ((rules, len(judged.rows)), (len(due), len(judged.standing)))
-    return any(going > NEVER_LARGE and going * 100 > percent * owned for going, owned in counted)
+    return any(going > NEVER_LARGE and going * 100 > percent * had for going, had in counted)
 
 
 def find_target(given: FirewallInput, rules: RuleList, judged: Judged, due: frozenset[Range]) -> Target:
@@ -195,7 +201,7 @@ def find_target(given: FirewallInput, rules: RuleList, judged: Judged, due: froz
     new = {found: part for found, part in judged.additions.items() if found not in groups}
     unmerged = len(rules.foreign) + len(new) + sum(map(len, groups.values()))
     if given.nears_limit(len(rules.foreign) + len(groups) + len(new)):
-        groups = _merged(given, groups, judged.additions)
+        groups = _merged(given, groups, judged)
     else:
         _put(groups, {found: {found: part} for found, part in judged.additions.items()})
     return _fitting(groups, judged, max(0, given.rule_limit - len(rules.foreign)), unmerged)
@@ -206,18 +212,19 @@ def _put(groups: dict[Range, Pieces], more: Mapping[Range, Pieces]) -> None:
         groups.setdefault(found, {}).update(pieces)
 
 
-def _merged(given: FirewallInput, groups: Mapping[Range, Pieces], additions: Pieces) -> dict[Range, Pieces]:
+def _merged(given: FirewallInput, groups: Mapping[Range, Pieces], judged: Judged) -> dict[Range, Pieces]:
     """
-    Merge our rules, but for those that a revocation freezes and those that nobody is left to ask about.
+    Merge our rules: those that are wanted, and that no revocation freezes.
 
-    A merged rule that is wider than the policy takes by now stays: to split it would need rules, which are scarce here.
+    A rule that may leave soon would only have to be split again. A merged rule that is wider than the policy takes by
+    now stays: to split it would need rules, which are scarce here.
     """
-    widest = given.policy.widest_prefix
+    widest, additions = given.policy.widest_prefix, judged.additions
     fixed: dict[Range, Pieces] = {}
     loose: Pieces = {}
     for found, pieces in groups.items():
-        kept = any(part.orphaned for part in pieces.values()) or touches_frozen(given, pieces.values())
-        if kept or (len(pieces) > 1 and found[1] < widest):
+        lasts = all(judged.standing.get(key) in {Standing.WANTED, Standing.KNOWN} for key in pieces)
+        if not lasts or touches_frozen(given, pieces.values()) or (len(pieces) > 1 and found[1] < widest):
             fixed[found] = dict(pieces)
         else:
             loose.update(pieces)
