@@ -191,13 +191,13 @@ def whole_of(start: FirewallInput) -> list[str]:
 
 
 @given(starts())
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None)
 def test_every_run_keeps_its_promises(start: FirewallInput) -> None:
     check(start, carry_out(start))
 
 
 @given(starts())
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None)
 def test_a_second_run_changes_nothing(start: FirewallInput) -> None:
     first = carry_out(start)
     again = carry_out(next_run(start, first))
@@ -228,7 +228,7 @@ def broken(start: FirewallInput, what: str, at: int) -> FirewallInput:
 
 
 @given(starts(), st.sampled_from(FAILURES), st.integers(0, 1))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None)
 def test_a_single_source_that_fails_removes_nothing(start: FirewallInput, what: str, at: int) -> None:
     if what == "control_plane":
         user = a_project(project_id="7" * 24)
@@ -242,7 +242,7 @@ def test_a_single_source_that_fails_removes_nothing(start: FirewallInput, what: 
 
 
 @given(starts(), st.sampled_from(["empty addresses", "empty clusters", "a cluster less", "empty control plane"]))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None)
 def test_a_single_empty_or_partial_list_removes_nothing(start: FirewallInput, what: str) -> None:
     """From a vault in step, one list alone says less than before."""
     whole = []
@@ -279,7 +279,7 @@ def _lesser(start: FirewallInput, what: str) -> FirewallInput:
 
 
 @given(starts(), st.integers(0, 1))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None)
 def test_a_project_that_leaves_the_settings_removes_nothing(start: FirewallInput, at: int) -> None:
     """Its own rules stay, and those of the control plane; that it was unreadable may have kept rules of others."""
     there = replace(start, request=None, policy=replace(start.policy, remove_after_hours=0))
@@ -297,7 +297,7 @@ def test_a_project_that_leaves_the_settings_removes_nothing(start: FirewallInput
 
 
 @given(starts(), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None)
 def test_order_and_form_of_the_input_do_not_matter(start: FirewallInput, random: Any) -> None:
     mixed = _mixed(start, random)
     one, other = decide_firewall(start), decide_firewall(mixed)
@@ -351,7 +351,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None)
 def test_a_history_of_runs_keeps_every_promise(steps: list[Step]) -> None:
     """Worlds replace each other, others write the list, our rules are taken away; what is remembered goes on."""
     now, written, start = NOW, None, steps[0].world
