@@ -21,12 +21,13 @@ from functions.endpoint import Endpoint, Parameter
 from functions.parameters import IDEMPOTENCY_KEY
 from functions.runtime import MisconfiguredError, get_app
 from keysteward.api.answers import DryRun, Problem
+from keysteward.api.vault_answers import SyncDryRun
 from keysteward.errors import RequestError
 from keysteward.logs import get_logger
 from keysteward.problem_codes import PROBLEM_CODES, ProblemCode
 
 if TYPE_CHECKING:
-    from keysteward.api.calls import Once
+    from keysteward.api.orders import Once
     from keysteward.app import App
     from keysteward.store.records import OperationRecord
 
@@ -54,7 +55,7 @@ class Call:
     @property
     def once(self) -> Once | None:
         """What makes a repeat of this call the same order; None where the caller sent no Idempotency-Key."""
-        from keysteward.api.calls import Once  # noqa: PLC0415 - loaded by then; keeps a cold start light
+        from keysteward.api.orders import Once  # noqa: PLC0415 - loaded by then; keeps a cold start light
         from keysteward.store.idempotency import digest_of  # noqa: PLC0415 - likewise
 
         key = self[IDEMPOTENCY_KEY.name]
@@ -226,9 +227,9 @@ def _is_json(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
-async def operation_reply(call: Call, outcome: OperationRecord | DryRun) -> Answered:
+async def operation_reply(call: Call, outcome: OperationRecord | DryRun | SyncDryRun) -> Answered:
     """Answer an order: 200 with a dry run, 202 with the operation, or 200 with it once it has ended (``?wait``)."""
-    if isinstance(outcome, DryRun):
+    if isinstance(outcome, DryRun | SyncDryRun):
         return outcome
     operation = await call.app.api.wait_for(outcome, call["wait"])
     location = {"Location": f"/api/operations/{operation.operation_id}"}

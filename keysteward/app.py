@@ -18,7 +18,9 @@ from azure.identity.aio import ManagedIdentityCredential
 
 from keysteward.act.create_version import KeyVersionCreator
 from keysteward.act.push import KeyIdentifierPusher
+from keysteward.act.write_firewall import FirewallWriter
 from keysteward.api.calls import Api
+from keysteward.api.claims import Claims
 from keysteward.api.look import Lookout
 from keysteward.api.vaults import Vaults
 from keysteward.clients.atlas.auth import TOKEN_PATH, ServiceAccountAuth
@@ -35,6 +37,8 @@ from keysteward.messages import QUEUE, ReconcileMessage, VaultHint, decode, enco
 from keysteward.observe.keys import KeyReader
 from keysteward.observe.network import NetworkObserver
 from keysteward.observe.project import ProjectObserver
+from keysteward.reconcile.firewall import FirewallReconciler
+from keysteward.reconcile.firewall_memory import FirewallMemory
 from keysteward.reconcile.project import ProjectReconciler
 from keysteward.reconcile.runner import Reconciler, ScopeRunner
 from keysteward.reconcile.vault import VaultReconciler
@@ -175,7 +179,20 @@ def compose(
         secret_for=settings.azure_client_secrets.for_project,
         random_hex=random_hex,
     )
+    network = NetworkObserver(atlas, outside.resource_manager, clock)
+    firewalls = FirewallReconciler(
+        observer=network,
+        writer=FirewallWriter(outside.resource_manager, clock, random_hex),
+        state=state,
+        memory=FirewallMemory(state, audit, outbox),
+        clock=clock,
+        policy=policy,
+        dry_run=settings.dry_run,
+        discovers=fleet.discovers,
+        members=fleet.members,
+    )
     vaults = VaultReconciler(
+        sync_firewall=firewalls,
         atlas=atlas,
         key_vault=outside.key_vault,
         creator=KeyVersionCreator(outside.key_vault, clock),
@@ -191,8 +208,10 @@ def compose(
     deliverer = Deliverer(outbox, outside.targets, audit, clock, outside.source)
     reconcilers: dict[str, Reconciler] = {"project": projects, "vault": vaults, "fleet": fleet, "outbox": deliverer}
     lookout = Lookout(fleet, observer, state, policy, clock)
-    network = NetworkObserver(atlas, outside.resource_manager, clock)
     vault_looks = Vaults(fleet, network, state, policy, clock)
+    claims = Claims(
+        vault_looks, outside.resource_manager, tables, state, audit, queue, clock, random_hex, settings.dry_run
+    )
     return App(
         settings=settings,
         clock=clock,
@@ -203,7 +222,18 @@ def compose(
         runner=ScopeRunner(tables, queue, clock, lambda: random_hex(16), reconcilers),
         fleet=fleet,
         watcher=KeyWatcher(keys, state, queue, clock, fleet.members),
-        api=Api(lookout, vault_looks, state, audit, queue, Idempotency(tables), clock, random_hex, settings.dry_run),
+        api=Api(
+            lookout,
+            vault_looks,
+            claims,
+            state,
+            audit,
+            queue,
+            Idempotency(tables),
+            clock,
+            random_hex,
+            settings.dry_run,
+        ),
     )
 
 

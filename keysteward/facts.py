@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from keysteward.vocabulary import Cluster, InvalidNameError, KeyIdentifier, KeyVersion, NodeAddresses
+from keysteward.vocabulary import Cluster, InvalidNameError, KeyIdentifier, KeyVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,6 @@ class ProjectFacts:
     encryption: Fact[EncryptionAtRest]
     key_versions: Fact[KeyVersions]
     clusters: Fact[Sequence[Cluster]]
-    addresses: Fact[Sequence[NodeAddresses]]
     age_alert_open: Fact[bool] | None = None
 
 

@@ -103,6 +103,32 @@ PROBLEM_CODES: dict[str, ProblemCode] = {
             "Look for a slip in the name. A vault is known once a project that uses it was seen (GET /api/projects).",
         ),
         ProblemCode(
+            "vaultPlaceUnknown",
+            409,
+            "Nobody knows where the vault lies",
+            "Nothing was done. Give a project on the vault its right subscription and resource group in Atlas, and "
+            "reconcile that project.",
+        ),
+        ProblemCode(
+            "vaultBusy",
+            409,
+            "A sync of the vault is under way",
+            "Nothing was claimed, or not all: try again in a minute. Rules that are ours already do no harm.",
+        ),
+        ProblemCode(
+            "rulesNotRead",
+            409,
+            "The vault's rules could not be read",
+            "Nothing was claimed. The detail says what stood in the way: mend that, and ask again.",
+        ),
+        ProblemCode(
+            "rulesNotThere",
+            422,
+            "The vault has no such rules",
+            "Nothing was claimed. The detail names them: take values from GET /api/vaults/{vaultName}, and leave out "
+            "what is not in its list.",
+        ),
+        ProblemCode(
             "reasonMalformed", 400, "That is no reason", "Say why in 1 to 500 characters; it goes into the audit trail."
         ),
         ProblemCode("waitMalformed", 400, "That is no time to wait", "Write wait as whole seconds from 0 to 60."),

@@ -293,6 +293,21 @@ REASONS: dict[str, Reason] = {
             "modify: exempt the vault. Then POST /api/vaults/{vaultName}/sync.",
             Severity.ALARM,
         ),
+        _hold(
+            "firewallWriteRefused",
+            "Azure Resource Manager refused to write the vault's rules, and the list has not changed since.",
+            "Read the refusal in the evidence. For want of a right, assign the network writer role to the app's "
+            "identity at this vault (infra/roles/keysteward-network-writer.json), or set firewall.mode to alert. A "
+            "lock or an Azure Policy has to admit the write. Then POST /api/vaults/{vaultName}/sync; without that, the "
+            "next try is six hours after the refusal.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "firewallWriteDelayed",
+            "The vault's rules differ, and several tries in a row to write them did not go through.",
+            "Read the evidence: it names what kept the last try from going through. Keysteward goes on trying; if it "
+            "cannot wait, write the missing rules by hand.",
+        ),
     )
 }
 """Every reason code, in the order of the docs."""

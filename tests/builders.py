@@ -65,7 +65,6 @@ def facts(**changes: Any) -> ProjectFacts:
         encryption=encryption(),
         key_versions=versions(a_version(V1, age_days=100), a_version(V2, age_days=1)),
         clusters=(a_cluster(),),
-        addresses=(),
     )
     return replace(healthy, **changes)
 

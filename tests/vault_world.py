@@ -13,6 +13,7 @@ from keysteward.clients.atlas.client import EncryptionRead
 from keysteward.facts import Job
 from keysteward.messages import ReconcileMessage, decode
 from keysteward.policy import Policy, ProjectPolicy, RotationPolicy
+from keysteward.reconcile.runner import RunResult
 from keysteward.reconcile.vault import VaultReconciler
 from keysteward.store.audit import Audit
 from keysteward.store.lease import TABLE, take_lease
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from keysteward.clock import Clock
-    from keysteward.reconcile.runner import RunResult
+    from keysteward.store.lease import Lease
     from keysteward.store.ports import Tables, WorkQueue
     from tests.harness.storage_model import Gate
 
@@ -119,7 +120,11 @@ def a_reconciler(
     async def members() -> tuple[str, ...]:
         return tuple(atlas.in_use)
 
+    async def in_step(_scope: Scope, _lease: Lease) -> RunResult:
+        return RunResult("nothingToDo")
+
     return VaultReconciler(
+        sync_firewall=in_step,
         atlas=atlas,
         key_vault=key_vault,
         creator=KeyVersionCreator(key_vault, clock),

@@ -110,9 +110,9 @@ class AccessState(Answer):
 
 
 class NetworkState(Answer):
-    """Whether Atlas's control plane reaches the vault."""
+    """Whether those who have to be let in to the project's vault are: all of them, some, or none."""
 
-    state: Annotated[NetworkStateName, Meta(description="At the last reconcile.")]
+    state: Annotated[NetworkStateName, Meta(description="At the last sync of the vault; `unknown` before the first.")]
 
 
 class ClusterCounts(Answer):
@@ -204,14 +204,6 @@ class SeenCluster(Answer):
     encrypted: Annotated[bool, Meta(description="Whether it is encrypted with the project's key in Azure Key Vault.")]
 
 
-class SeenAddresses(Answer):
-    """Addresses that the nodes of a cluster call from."""
-
-    cluster: Annotated[Text, Meta(description="The cluster's name.")]
-    outbound: Annotated[list[str], Meta(description="In use.")]
-    announced: Annotated[list[str], Meta(description="Announced by Atlas for later.")]
-
-
 # msgspec, which could not tell two structs apart when it reads, knows no union of them. Nothing is read here, so the
 # document says what the type checker sees.
 if TYPE_CHECKING:
@@ -243,7 +235,6 @@ class Observed(Answer):
     encryption: EncryptionFact
     key_versions: VersionsFact
     clusters: Annotated[list[SeenCluster] | UnknownFact, Meta(description="Every cluster of the project.")]
-    addresses: Annotated[list[SeenAddresses] | UnknownFact, Meta(description="By cluster.")]
 
 
 class Check(Answer):
@@ -323,74 +314,6 @@ class DryRun(Answer):
     dry_run: Annotated[Literal[True], Meta(description="Always true.")]
     observed: Observed
     plan: Plan
-    hold: ShownHold
-
-
-class VaultSummary(Answer):
-    """A vault that projects of the app use."""
-
-    vault: VaultName
-    network_state: Annotated[
-        NetworkStateName,
-        Meta(description="At the last sync; `unknown` before the first. A look at the vault says how it is now."),
-    ]
-    projects: Annotated[list[ProjectId], Meta(min_length=1, description="Those that were seen to use it.")]
-    hold: Annotated[StandingHold | None, Meta(description="An operator's hold that is in force; null: none is.")]
-
-
-class VaultList(Answer):
-    """Every vault that a project of the app was seen to use."""
-
-    vaults: Annotated[list[VaultSummary], Meta(description="In the order of their names.")]
-
-
-class VaultRule(Answer):
-    """An IP rule of the vault's firewall."""
-
-    value: Annotated[Text, Meta(description="The address or CIDR, as Azure shows it.")]
-    owner: Annotated[
-        Literal["keysteward", "other"], Meta(description="Whose it is. Only a rule of `keysteward` is ever removed.")
-    ]
-    reasons: Annotated[
-        list[str],
-        Meta(
-            description="What wants just this range: `node:`, `announced:` (project and cluster), `controlPlane:` "
-            "(cloud and region) or `extra:` (defaults or vault); of a rule of ours, what it was added for."
-        ),
-    ]
-    since: Annotated[Time | None, Meta(description="Since when it is ours; null: it is not.")]
-    leaves_at: Annotated[
-        Time | None, Meta(description="When it is due to be removed, since nobody wants it; null: it stays.")
-    ]
-
-
-class WantedRange(Answer):
-    """A range that somebody has to be let in from."""
-
-    value: Annotated[Text, Meta(description="As Azure would show its rule, such as `203.0.113.7/32`.")]
-    reasons: Annotated[list[str], Meta(min_length=1, description="Who wants it, as those of a rule.")]
-    covered: Annotated[
-        bool | None, Meta(description="Whether a rule allows it now; null: the rules could not be read.")
-    ]
-    held_by: Annotated[
-        ReasonCode | None, Meta(description="Why the plan does not allow it either; null: it does, or a rule does.")
-    ]
-
-
-class VaultView(Answer):
-    """A fresh look at the firewall of one vault."""
-
-    vault: VaultName
-    network_state: Annotated[
-        NetworkStateName,
-        Meta(description="Whether those who have to be let in are: all of them, some, or none."),
-    ]
-    observed_at: Time
-    rules: Annotated[list[VaultRule] | UnknownFact, Meta(description="As read, in the order of the vault.")]
-    wanted: Annotated[list[WantedRange], Meta(description="In the order of the addresses.")]
-    checks: Annotated[list[Check], Meta(min_length=1, description="In the order in which they were asked.")]
-    plan: Plan
-    warnings: Annotated[list[Hold], Meta(description="What will need somebody, and holds nothing back yet.")]
     hold: ShownHold
 
 

@@ -21,6 +21,11 @@ IDENTIFIER_PATTERN = (
     r"|vault\.usgovcloudapi\.net)/keys/[A-Za-z0-9-]{1,127}/[0-9a-f]{32}$"
 )
 
+LONGEST_CLAIM = 1000
+"""IPv4 rules of one vault."""
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+RULE_PATTERN = rf"^{_BYTE}(?:\.{_BYTE}){{3}}(?:/(?:3[0-2]|[12]?[0-9]))?$"
+
 type Reason = Annotated[
     str,
     Meta(
@@ -37,6 +42,10 @@ type Identifier = Annotated[
         description="An exact key identifier: the key's URL with its version.",
         extra_json_schema={"pattern": IDENTIFIER_PATTERN},
     ),
+]
+type RuleValue = Annotated[
+    str,
+    Meta(pattern=RULE_PATTERN, description="An IPv4 address or CIDR.", examples=["203.0.113.7", "198.51.100.0/28"]),
 ]
 type DryRun = Annotated[bool, Meta(description="Say what would be done, and do nothing.")]
 type Until = Annotated[
@@ -63,6 +72,30 @@ class ReconcileBody(Body):
     """Whether to do it or only to say what would be done."""
 
     dry_run: DryRun = False
+
+
+class SyncBody(Body):
+    """Why a vault's firewall is to be brought in step now, and what that may take away."""
+
+    reason: Reason
+    allow_large_removal: Annotated[
+        bool,
+        Meta(
+            description="Also remove rules of ours of which so many are due at once that they are held, and rules "
+            "whose project left the settings."
+        ),
+    ] = False
+    dry_run: DryRun = False
+
+
+class ClaimBody(Body):
+    """Which rules of a vault's firewall become ours, and why."""
+
+    values: Annotated[
+        tuple[RuleValue, ...],
+        Meta(min_length=1, max_length=LONGEST_CLAIM, description="Rules that the vault has now, each in any form."),
+    ]
+    reason: Reason
 
 
 class ApprovalBody(Body):

@@ -11,23 +11,23 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from keysteward.api import answers, views
+from keysteward.api import answers, vault_answers, views
 from keysteward.api.approvals import Approvals
+from keysteward.api.claims import Claims
 from keysteward.api.holds import Holds
 from keysteward.api.look import Lookout, exact_identifier
-from keysteward.api.vaults import Vaults
+from keysteward.api.orders import Once, Order, Orders
+from keysteward.api.vaults import Vaults, place_of
 from keysteward.clock import Clock
 from keysteward.decide.rotation import RotateRequest
-from keysteward.errors import LeaseLostError, RequestError
-from keysteward.messages import ReconcileMessage, encode
+from keysteward.errors import RequestError
 from keysteward.reconcile.inputs import operator_hold
 from keysteward.store.audit import Audit
 from keysteward.store.idempotency import Idempotency
 from keysteward.store.ports import WorkQueue
-from keysteward.store.records import OperationRecord, ProjectRecord
-from keysteward.store.state import OPERATION_ID, State, Stored, new_operation_id
+from keysteward.store.records import FirewallRecord, OperationRecord, ProjectRecord
+from keysteward.store.state import OPERATION_ID, State
 from keysteward.vocabulary import PROJECT_ID, VAULT_NAME, Scope
 
 POLL_SECONDS = 0.25
@@ -37,21 +37,12 @@ _BEHIND = "!"
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
-    """An ``Idempotency-Key`` as it came with an order. See ``keysteward.store.idempotency``."""
-
-    route: str
-    caller: str
-    key: str
-    body_digest: str
-
-
-@dataclass(frozen=True, slots=True)
 class Api:
     """One per process. Every method may raise ``RequestError`` and ``StorageError``."""
 
     lookout: Lookout
     vaults: Vaults
+    claims: Claims
     state: State
     audit: Audit
     queue: WorkQueue
@@ -69,23 +60,30 @@ class Api:
     def approvals(self) -> Approvals:
         return Approvals(self.lookout, self.state, self.audit, self.queue, self.clock)
 
+    @property
+    def orders(self) -> Orders:
+        return Orders(self.state, self.queue, self.idempotency, self.clock, self.random_hex)
+
     async def projects(self) -> answers.ProjectList:
         """List every project that the app looks after, from records."""
         fleet = self.lookout.fleet
-        members, records, holds, on_vaults = await asyncio.gather(
-            fleet.members(), self.state.projects(), self.state.holds("project"), self.state.holds("vault")
+        members, records, vaults, holds, on_vaults = await asyncio.gather(
+            fleet.members(),
+            self.state.projects(),
+            self.state.vaults(),
+            self.state.holds("project"),
+            self.state.holds("vault"),
         )
         seen, now = {record.project_id: record for record in records}, self.clock.now()
-        shown = [
-            views.project_summary(
-                seen.get(p) or ProjectRecord(project_id=p),
-                [operator_hold(holds.get(p)), operator_hold(on_vaults.get(_vault_of(seen.get(p))))],
-                now,
-            )
-            for p in members
-            if fleet.lists(seen.get(p))
-        ]
-        return answers.ProjectList(projects=shown)
+        firewalls = {record.vault: record.firewall for record in vaults}
+
+        def shown(project_id: str) -> answers.ProjectSummary:
+            record = seen.get(project_id) or ProjectRecord(project_id=project_id)
+            vault = record.vault or ""
+            stopped = operator_hold(holds.get(project_id)), operator_hold(on_vaults.get(vault))
+            return views.project_summary(record, firewalls.get(vault) or FirewallRecord(), stopped, now)
+
+        return answers.ProjectList(projects=[shown(p) for p in members if fleet.lists(seen.get(p))])
 
     async def project(self, project_id: str) -> answers.ProjectView:
         """Observe a project afresh, and say what a reconcile would do now and why."""
@@ -109,14 +107,16 @@ class Api:
         await self.lookout.must_be_ours(project_id)
         dry_run = dry_run or self.dry_run
         # Before anything else is checked: the order may be impossible by now because the first one was carried out.
-        if not dry_run and (first := await self._first(once)) is not None:
+        if not dry_run and (first := await self.orders.first(once)) is not None:
             return first
         wanted = exact_identifier(identifier) if identifier is not None else None
         look = await self.lookout.look(project_id, RotateRequest("", wanted))
         look.refuse_a_step_back(wanted)
         if dry_run:
             return look.dry_run
-        return await self._order("rotate", project_id, reason, who, str(wanted) if wanted is not None else None, once)
+        exactly = str(wanted) if wanted is not None else None
+        order = Order("rotate", Scope.project(project_id), who, reason, key_identifier=exactly)
+        return await self.orders.place(order, once)
 
     async def reconcile(
         self, project_id: str, who: str, *, dry_run: bool, once: Once | None = None
@@ -125,9 +125,30 @@ class Api:
         await self.lookout.must_be_ours(project_id)
         if dry_run or self.dry_run:
             return (await self.lookout.look(project_id)).dry_run
-        if (first := await self._first(once)) is not None:
+        if (first := await self.orders.first(once)) is not None:
             return first
-        return await self._order("reconcile", project_id, "an operator asked for a reconcile", who, None, once)
+        order = Order("reconcile", Scope.project(project_id), who, "an operator asked for a reconcile")
+        return await self.orders.place(order, once)
+
+    async def sync(
+        self,
+        vault: str,
+        reason: str,
+        who: str,
+        *,
+        allow_large_removal: bool,
+        dry_run: bool,
+        once: Once | None = None,
+    ) -> OperationRecord | vault_answers.SyncDryRun:
+        """Order a sync of a vault's firewall; with *dry_run* (or ``KEYSTEWARD_DRY_RUN``) say what it would do."""
+        remembered = await self.vaults.ours(vault)
+        if dry_run or self.dry_run:
+            return await self.vaults.plan_sync(remembered, allow_large_removal=allow_large_removal)
+        if (first := await self.orders.first(once)) is not None:
+            return first
+        place_of(remembered)
+        order = Order("sync", Scope.vault(vault), who, reason, allow_large_removal=allow_large_removal)
+        return await self.orders.place(order, once)
 
     async def operation(self, operation_id: str) -> OperationRecord:
         """Read one operation."""
@@ -147,10 +168,8 @@ class Api:
         return operation
 
     async def show(self, operation: OperationRecord) -> answers.Operation:
-        """Show an operation, with the operator's hold that is in force on its project."""
-        held = None
-        if operation.project_id is not None:
-            held = operator_hold(await self.state.hold(Scope.project(operation.project_id)))
+        """Show an operation, with the operator's hold that is in force on its scope."""
+        held = operator_hold(await self.state.hold(operation.scope))
         return views.operation_view(operation, views.operators_hold(held, self.clock.now()))
 
     async def audit_page(
@@ -170,55 +189,6 @@ class Api:
         shown = [views.audit_view(record) for record in records]
         return answers.AuditPage(records=shown, next_cursor=found[0] if found else None)
 
-    async def _first(self, once: Once | None) -> OperationRecord | None:
-        """Return the operation that this Idempotency-Key stands for already."""
-        if once is None:
-            return None
-        operation_id = await self.idempotency.find(once.route, once.caller, once.key, once.body_digest)
-        found = await self.state.operation(operation_id) if operation_id is not None else None
-        if found is not None and found.state == "queued":
-            await self._hurry(found)  # whoever ordered it may have been cut short before it was asked for
-        return found
-
-    async def _hurry(self, operation: OperationRecord) -> None:
-        """Ask for the reconcile that carries out an order of a project; it would find the order anyhow."""
-        assert operation.project_id is not None, "an order of a project"
-        message = ReconcileMessage(Scope.project(operation.project_id), f"operator:{operation.kind}")
-        await self.queue.send(encode(message))
-
-    async def _order(
-        self,
-        kind: Literal["rotate", "reconcile"],
-        project_id: str,
-        reason: str,
-        who: str,
-        identifier: str | None,
-        once: Once | None,
-    ) -> OperationRecord:
-        now = self.clock.now()
-        operation_id = new_operation_id(project_id, now, self.random_hex)
-        if once is not None:
-            operation_id = await self.idempotency.claim(
-                once.route, once.caller, once.key, once.body_digest, operation_id
-            )
-        operation = OperationRecord(
-            operation_id=operation_id,
-            kind=kind,
-            project_id=project_id,
-            state="queued",
-            who=who,
-            reason=reason,
-            created_at=now,
-            key_identifier=identifier,
-        )
-        # The operation first, the message after it.
-        try:
-            await self.state.save_operation(Stored(operation))
-        except LeaseLostError:
-            return await self.operation(operation_id)  # of the same Idempotency-Key, a moment before us
-        await self._hurry(operation)
-        return operation
-
 
 def _audit_scope(project: str | None, vault: str | None) -> str | None:
     if project is not None and vault is not None:
@@ -232,7 +202,3 @@ def _audit_scope(project: str | None, vault: str | None) -> str | None:
             raise RequestError("vaultNameMalformed", "A vault name is 3 to 24 letters, digits and hyphens.")
         return f"vault:{vault.lower()}"
     return None
-
-
-def _vault_of(record: ProjectRecord | None) -> str:
-    return (record.vault or "") if record is not None else ""

@@ -43,9 +43,9 @@ class Holds:
     async def set_for_vault(
         self, vault: str, jobs: Sequence[str], until: datetime | None, reason: str, who: str
     ) -> answers.StandingHold:
-        """Stop jobs of a vault that a project of ours uses."""
+        """Stop jobs of a vault that a project of ours uses, or in which rules are ours."""
         scope = _vault_scope(vault)
-        await self._must_be_used(scope)
+        await self._must_be_ours(scope)
         return await self._set(scope, jobs, until, reason, who)
 
     async def lift_for_project(self, project_id: str, reason: str, who: str) -> answers.StandingHold:
@@ -57,12 +57,12 @@ class Holds:
         """Release a vault, and return the hold as it was; also one that nobody uses any more."""
         scope = _vault_scope(vault)
         if await self.state.hold(scope) is None:
-            await self._must_be_used(scope)
+            await self._must_be_ours(scope)
         return await self._lift(scope, reason, who)
 
-    async def _must_be_used(self, scope: Scope) -> None:
+    async def _must_be_ours(self, scope: Scope) -> None:
         users, members = await self.state.projects_using(scope.name), set(await self.lookout.fleet.members())
-        if not members & users.keys():
+        if not members & users.keys() and not await self.state.ledger(scope.name):
             raise RequestError("vaultNotFound", "No project that Keysteward looks after was seen to use this vault.")
 
     async def _set(

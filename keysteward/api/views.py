@@ -15,6 +15,7 @@ from keysteward.reasons import hold
 from keysteward.store.records import (
     ApprovalRecord,
     AuditRecord,
+    FirewallRecord,
     HoldRecord,
     OperationRecord,
     OutcomeRecord,
@@ -24,9 +25,13 @@ from keysteward.vocabulary import KeyVersion
 
 
 def project_summary(
-    record: ProjectRecord, held: Sequence[OperatorHold | None], now: datetime
+    record: ProjectRecord, firewall: FirewallRecord, held: Sequence[OperatorHold | None], now: datetime
 ) -> answers.ProjectSummary:
-    """Show a project from its record; what was never seen is null. Of operators' holds the first in force counts."""
+    """
+    Show a project from its record; what was never seen is null. Of operators' holds the first in force counts.
+
+    *firewall*: as the last sync left that of the project's vault.
+    """
     standing = next((shown for one in held if (shown := operators_hold(one, now)) is not None), None)
     return answers.ProjectSummary(
         project_id=record.project_id,
@@ -39,9 +44,9 @@ def project_summary(
             {"state": record.rotation_state, "reason": record.rotation_reason}, answers.RotationState
         ),
         access=answers.AccessState(state="unknown", reason="notObserved"),
-        network=answers.NetworkState(state="unknown"),
+        network=msgspec.convert({"state": firewall.network}, answers.NetworkState),
         clusters=answers.ClusterCounts(encrypted=record.clusters_encrypted, paused=record.clusters_paused),
-        hold=standing or _hold_of_record(record.hold),
+        hold=standing or hold_of_record(record.hold),
         observed_at=record.observed_at,
     )
 
@@ -80,7 +85,8 @@ def standing_hold(held: OperatorHold | None, plan: Plan, record: ProjectRecord, 
     return answers.StandingHold(**first.data, since=since, jobs=None, until=None, who=None, reason=None)
 
 
-def _hold_of_record(record: HoldRecord | None) -> answers.StandingHold | None:
+def hold_of_record(record: HoldRecord | None) -> answers.StandingHold | None:
+    """Show the hold that the last run recorded."""
     # The record tells of an operator's hold that the last run met; whether one is in force now, the hold itself tells.
     if record is None or record.code == "heldByOperator":
         return None
@@ -144,7 +150,7 @@ def audit_view(record: AuditRecord) -> answers.AuditEntry:
 
 def observed_view(facts: ProjectFacts) -> answers.Observed:
     """Show what a look saw; a fact that is unknown says why in its place."""
-    clusters, addresses = facts.clusters, facts.addresses
+    clusters = facts.clusters
     return answers.Observed(
         observed_at=facts.observed_at,
         encryption=_encryption(facts.encryption),
@@ -154,12 +160,6 @@ def observed_view(facts: ProjectFacts) -> answers.Observed:
         else [
             answers.SeenCluster(name=c.name, state=str(c.state), paused=c.paused, encrypted=c.encrypted)
             for c in clusters
-        ],
-        addresses=unknown_view(addresses)
-        if isinstance(addresses, Unknown)
-        else [
-            answers.SeenAddresses(cluster=a.cluster, outbound=list(a.outbound), announced=list(a.announced))
-            for a in addresses
         ],
     )
 

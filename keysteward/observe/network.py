@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
@@ -48,6 +49,13 @@ class RecordedProject:
     project_id: str
     counts: bool | None
     why: str
+
+
+def without_place(projects: Sequence[RecordedProject], now: datetime) -> VaultNetworkFacts:
+    """What can be said of a vault of which nobody knows where it lies: nothing is read."""
+    why = "no project that was seen on the vault names its subscription and resource group well"
+    seen = [ProjectAddresses(p.project_id, None, p.why, NOT_ASKED, NOT_ASKED) for p in projects]
+    return VaultNetworkFacts(now, Unknown("vaultPlaceUnknown", why, passing=False), seen, NOT_ASKED)
 
 
 class NetworkObserver:

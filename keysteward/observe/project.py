@@ -1,10 +1,10 @@
 """
 Observe a project: every independent read at once, each failure an unknown fact and never a missing one.
 
-A steady run costs four requests: encryption, clusters, addresses, and the newest version of the key. Only where the
-newest version is not the one in use is the whole list read, and only where the vault's firewall or the network keeps us
-out of it, Resource Manager. Atlas's alert on the key's age decides nothing, so no
-decision waits for it: a push reads it while Atlas works, later runs beside the rest.
+A steady run costs three requests: encryption, clusters, and the newest version of the key. Only where the newest
+version is not the one in use is the whole list read, and only where the vault's firewall or the network keeps us out of
+it, Resource Manager. Atlas's alert on the key's age decides nothing, so no decision waits for it: a push reads it while
+Atlas works, later runs beside the rest. The addresses of the nodes are the business of the vault's run.
 """
 
 from __future__ import annotations
@@ -52,13 +52,12 @@ class ProjectObserver:
         """
         await permit.ensure()
         observed_at = self._clock.now()
-        (encryption, block, versions), clusters, addresses, alert = await asyncio.gather(
+        (encryption, block, versions), clusters, alert = await asyncio.gather(
             self._key_side(project_id, permit),
             known(self._atlas.clusters(project_id)),
-            known(self._atlas.node_addresses(project_id)),
             self.age_alert(project_id) if look_at_alert else _not_looked_at(),
         )
-        facts = ProjectFacts(observed_at, encryption, versions, clusters, addresses, alert)
+        facts = ProjectFacts(observed_at, encryption, versions, clusters, alert)
         return Observation(facts, block)
 
     async def encryption_again(self, project_id: str, before: Observation) -> Observation:
@@ -81,7 +80,7 @@ class ProjectObserver:
         read = await known(self._atlas.encryption_at_rest(project_id))
         if isinstance(read, Unknown):
             return read, None, Unknown("notAsked", "which key to read is not known")
-        facts = ProjectFacts(self._clock.now(), read.facts, _NOT_ASKED, _NOT_ASKED, _NOT_ASKED)
+        facts = ProjectFacts(self._clock.now(), read.facts, _NOT_ASKED, _NOT_ASKED)
         key = identifier_in_use(facts)
         if key is None or not read.facts.enabled:
             return read.facts, read.block, Unknown("notAsked", "Atlas names no key to read", passing=False)

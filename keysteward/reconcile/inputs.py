@@ -57,7 +57,7 @@ async def recall(state: State, clock: Clock, project_id: str) -> Remembered:
     read_at = clock.now()
     stored, found, approvals, order = await asyncio.gather(
         state.project(project_id),
-        state.open_operations(project_id),
+        state.open_operations(Scope.project(project_id)),
         state.approvals(project_id),
         state.hold(Scope.project(project_id)),
     )

@@ -34,6 +34,7 @@ from keysteward.reconcile.inputs import (
 )
 from keysteward.reconcile.remember import Memory
 from keysteward.reconcile.reminders import remind_of_hold
+from keysteward.reconcile.retries import UNKNOWN_LASTS, retry_delay
 from keysteward.reconcile.runner import RunResult
 from keysteward.reconcile.stop_button import ScopeStopButton
 from keysteward.reconcile.under_way import MAY_COME_LATE, UnderWay
@@ -55,14 +56,10 @@ from keysteward.vocabulary import KeyIdentifier, Scope
 
 SOON_SECONDS = 1.0
 FIRST_LOOK_SECONDS = 15.0
-FIRST_RETRY_SECONDS = 10.0
-LONGEST_RETRY_SECONDS = 900.0
 LONGEST_LOOK_SECONDS = 86_400.0
 """A wake-up further away is asked for by a later run: the queue keeps a message for a week at most."""
-UNKNOWN_LASTS = 3
-"""Looks in a row that must fail before a passing unknown is told as a hold: one lost answer is no news."""
 NAME_LASTS = timedelta(days=1)
-"""A project's name is for people; one look a day keeps a steady run at its four requests."""
+"""A project's name is for people; one look a day keeps a steady run at its three requests."""
 
 
 @dataclass(slots=True)
@@ -99,11 +96,6 @@ class _Run:
         return {name: stored.record for name, stored in self.stored_operations.items()}
 
 
-def retry_delay(count: int, asked: float | None = None) -> float:
-    """Seconds until the try after try *count*: the first within 15 s, then growing; never sooner than asked for."""
-    return max(min(FIRST_RETRY_SECONDS * 2.0 ** min(count - 1, 10), LONGEST_RETRY_SECONDS), asked or 0.0)
-
-
 @dataclass(frozen=True, slots=True)
 class ProjectReconciler:
     """Reconciles projects. One per process."""
@@ -135,7 +127,7 @@ class ProjectReconciler:
         if not lease.last_run_ended:
             # The history may be ahead of the record. What is seen next is noted again, even if it is what the record
             # says: a change back in between would otherwise be missing for good.
-            record.identifier = record.addresses = None
+            record.identifier = None
         look_at_alert = record.rotation is not None or record.age_alert_open
         observation = await self.observer.observe(project_id, lease, look_at_alert=look_at_alert)
         now = self.clock.now()
@@ -458,7 +450,7 @@ def _is_unknown(fact: Fact[object]) -> bool:
 
 def _unknowns(run: _Run) -> list[Unknown]:
     facts = run.observation.facts
-    found = (facts.encryption, facts.key_versions, facts.clusters, facts.addresses)
+    found = (facts.encryption, facts.key_versions, facts.clusters)
     return [f for f in found if isinstance(f, Unknown) and f.code != "notAsked"]
 
 

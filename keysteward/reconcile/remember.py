@@ -1,4 +1,4 @@
-"""What a run writes into a project's record and history: the observation in short, the hold, addresses, the index."""
+"""What a run writes into a project's record and history: the observation in short, the hold, the index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keysteward.plan import Hold
 from keysteward.reasons import REASONS, Severity
 from keysteward.store.audit import Audit
 from keysteward.store.outbox import Outbox
-from keysteward.store.records import AddressRecord, AuditRecord, HoldRecord, ProjectRecord, VersionSeenRecord
+from keysteward.store.records import AuditRecord, HoldRecord, ProjectRecord, VersionSeenRecord
 from keysteward.store.state import State
 from keysteward.vocabulary import KeyVersion
 
@@ -37,7 +37,6 @@ class Memory:
             encrypted = [c for c in facts.clusters if c.encrypted]
             record.clusters_encrypted = len(encrypted)
             record.clusters_paused = sum(c.paused for c in encrypted)
-        await self._addresses(record, facts)
 
     async def hold(self, record: ProjectRecord, hold: Hold | None, digest: str, now: datetime) -> None:
         """Keep the hold, and audit and announce it where it is a new one."""
@@ -108,16 +107,6 @@ class Memory:
         record.current_version = current.version if current is not None else None
         record.cloud = str(current.cloud) if current is not None else None
         record.subscription_id, record.resource_group = encryption.subscription_id, encryption.resource_group
-
-    async def _addresses(self, record: ProjectRecord, facts: ProjectFacts) -> None:
-        if isinstance(facts.addresses, Unknown):
-            return
-        seen = {
-            a.cluster: AddressRecord(outbound=list(a.outbound), announced=list(a.announced)) for a in facts.addresses
-        }
-        if seen != record.addresses:
-            await self.state.note_addresses(record.project_id, facts.observed_at, facts.addresses)
-            record.addresses = seen
 
 
 def _versions(record: ProjectRecord, facts: ProjectFacts) -> None:

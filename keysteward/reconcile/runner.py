@@ -35,6 +35,8 @@ from keysteward.vocabulary import Scope
 log = get_logger("keysteward.runner")
 
 BUSY_SECONDS = 5
+NOTHING_TO_DO = "nothingToDo"
+"""The summary of a run, or of a part of one, that found everything as it should be."""
 COVER_MARGIN = timedelta(seconds=3)
 """Both services cut their times to whole seconds, and their clocks may differ (unverified: by 2 s at most)."""
 

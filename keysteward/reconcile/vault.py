@@ -1,5 +1,5 @@
 """
-Reconcile a vault: make new versions of its keys where the projects that use them want some.
+Reconcile a vault: keep its firewall in step, then make new versions of its keys where the projects want some.
 
 Several projects may share a key, and each decides for itself; here their wishes meet under one lease, so that a key
 gets one version whoever wants it. A project's own run only asks for this one.
@@ -33,7 +33,7 @@ from keysteward.reconcile import operations
 from keysteward.reconcile.creations import Failure, is_overdue, put_back, put_off, settle, time_left
 from keysteward.reconcile.inputs import last_creation, operator_hold
 from keysteward.reconcile.reminders import next_reminder, remind_of_hold
-from keysteward.reconcile.runner import RunResult
+from keysteward.reconcile.runner import NOTHING_TO_DO, RunResult
 from keysteward.store.audit import Audit
 from keysteward.store.lease import Lease
 from keysteward.store.outbox import Outbox
@@ -76,6 +76,13 @@ class _Run:
     def record(self) -> VaultRecord:
         return self.stored.record
 
+    def take_in(self, part: RunResult) -> None:
+        """Add what another part of the run has to say."""
+        if part.summary != NOTHING_TO_DO:
+            self.outcomes.append(part.summary)
+        if part.look_again_seconds is not None:
+            self.looks.append(part.look_again_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
@@ -85,13 +92,14 @@ class _Wish:
     encryption: Fact[EncryptionAtRest]
 
     def facts(self, versions: Fact[KeyVersions], now: datetime) -> ProjectFacts:
-        return ProjectFacts(now, self.encryption, versions, _NOT_ASKED, _NOT_ASKED)
+        return ProjectFacts(now, self.encryption, versions, _NOT_ASKED)
 
 
 @dataclass(frozen=True, slots=True)
 class VaultReconciler:
     """Reconciles vaults. One per process."""
 
+    sync_firewall: Callable[[Scope, Lease], Awaitable[RunResult]]
     atlas: EncryptionReads
     key_vault: VersionReads
     creator: KeyVersionCreator
@@ -106,7 +114,9 @@ class VaultReconciler:
 
     async def __call__(self, scope: Scope, because: str, lease: Lease) -> RunResult:  # noqa: ARG002 - events are hints
         """Converge one vault."""
+        synced = await self.sync_firewall(scope, lease)
         run = await self._recall(scope, lease)
+        run.take_in(synced)
         await self._remind_of_hold(run)
         for key, wishes in await self._wishes_by_key(run):
             await self._converge_key(run, key, wishes)
@@ -115,7 +125,7 @@ class VaultReconciler:
             if is_overdue(creation, self.clock.now()) and not creation.told:
                 await self._tell_of_overdue(run, name, creation)
             run.looks += time_left(creation, self.clock.now())
-        return RunResult(", ".join(run.outcomes) or "nothingToDo", min(run.looks, default=None))
+        return RunResult(", ".join(run.outcomes) or NOTHING_TO_DO, min(run.looks, default=None))
 
     async def _recall(self, scope: Scope, lease: Lease) -> _Run:
         stored, users, members = await asyncio.gather(

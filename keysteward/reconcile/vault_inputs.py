@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Network
 
+from keysteward.clock import Clock
 from keysteward.decide.firewall.addresses import projects_named
-from keysteward.decide.firewall.given import FirewallInput
+from keysteward.decide.firewall.given import FirewallInput, SyncRequest, WriteAttempt
+from keysteward.decide.firewall.reverts import Reverts
 from keysteward.facts import OperatorHold
 from keysteward.network_facts import LedgerPart, LedgerRow, VaultNetworkFacts
 from keysteward.observe.network import RecordedProject
 from keysteward.policy import Policy
 from keysteward.reconcile.inputs import operator_hold
-from keysteward.store.records import LedgerPartRecord, LedgerRecord, ProjectRecord
-from keysteward.store.state import State
+from keysteward.store.records import (
+    AddressesRecord,
+    AddressRecord,
+    AttemptRecord,
+    LedgerPartRecord,
+    LedgerRecord,
+    OperationRecord,
+    PlaceRecord,
+    ProjectRecord,
+    RevertsRecord,
+    VaultRecord,
+)
+from keysteward.store.state import State, Stored
 from keysteward.vocabulary import Cloud, InvalidNameError, KeyIdentifier, NodeAddresses, Scope, VaultPlace
 
 
@@ -30,8 +43,10 @@ class RememberedVault:
     """
     A vault as the app remembers it.
 
-    ``projects``: those of the settings that use it, or that rules of ours are there for. ``place`` is None where no
-    record names it. ``addresses``: the last ones of every project that is remembered here, in the settings or not.
+    ``projects``: those of the settings that use it, or that rules or addresses of ours are there for. ``place`` is None
+    where no record names it. ``addresses``: the last ones of every project that is remembered here, in the settings or
+    not. ``stored_ledger`` is by network, ``stored_addresses`` by project id; ``operations`` are the open ones by id,
+    oldest first; ``holds_read_at`` is from before the holds were read.
     """
 
     vault: str
@@ -40,34 +55,60 @@ class RememberedVault:
     ledger: Sequence[LedgerRow]
     addresses: Mapping[str, Sequence[NodeAddresses]]
     hold: OperatorHold | None
+    stored: Stored[VaultRecord]
+    stored_ledger: dict[str, Stored[LedgerRecord]]
+    stored_addresses: dict[str, Stored[AddressesRecord]]
+    operations: dict[str, Stored[OperationRecord]]
+    holds_read_at: datetime
 
 
-async def recall_vault(state: State, scope: Scope, members: Collection[str]) -> RememberedVault:
+async def recall_vault(state: State, clock: Clock, scope: Scope, members: Collection[str]) -> RememberedVault:
     """
     Read everything that is remembered of a vault.
 
     Args:
         state: the app's tables.
+        clock: for ``holds_read_at``.
         scope: of the vault.
         members: the projects that the app looks after.
     """
-    vault = scope.name
-    users, rows, order = await asyncio.gather(state.projects_using(vault), state.ledger(vault), state.hold(scope))
+    vault, read_at = scope.name, clock.now()
+    stored, users, rows, seen, order, found = await asyncio.gather(
+        state.vault(vault),
+        state.projects_using(vault),
+        state.ledger(vault),
+        state.addresses(vault),
+        state.hold(scope),
+        state.open_operations(scope),
+    )
     ledger = tuple(ledger_row(row.record) for row in rows)
-    ids = sorted(projects_named(ledger).union(users))
-    records = [stored.record for stored in await asyncio.gather(*(state.project(p) for p in ids))]
+    last = {each.record.project_id: last_addresses(each.record) for each in seen}
+    ids = sorted(projects_named(ledger).union(users, last))
+    records = [project.record for project in await asyncio.gather(*(state.project(p) for p in ids))]
     return RememberedVault(
-        vault,
-        _place(vault, records),
-        tuple(_recorded(vault, record) for record in records if record.project_id in members),
-        ledger,
-        {record.project_id: last_addresses(record) for record in records},
-        operator_hold(order),
+        vault=vault,
+        place=_place(vault, records) or place_of(vault, stored.record.firewall.place),
+        projects=tuple(_recorded(vault, record) for record in records if record.project_id in members),
+        ledger=ledger,
+        # Also of a project whose addresses no sync has seen: while it is remembered, the vault is not left.
+        addresses={project_id: last.get(project_id, ()) for project_id in ids},
+        hold=operator_hold(order),
+        stored=stored,
+        stored_ledger={row.record.network: row for row in rows},
+        stored_addresses={each.record.project_id: each for each in seen},
+        operations={operation.record.operation_id: operation for operation in found},
+        holds_read_at=read_at,
     )
 
 
 def firewall_input(
-    facts: VaultNetworkFacts, remembered: RememberedVault, policy: Policy, now: datetime, *, discovers: bool
+    facts: VaultNetworkFacts,
+    remembered: RememberedVault,
+    policy: Policy,
+    now: datetime,
+    *,
+    discovers: bool,
+    request: SyncRequest | None = None,
 ) -> FirewallInput:
     """
     Build what the decision on a firewall looks at.
@@ -79,7 +120,9 @@ def firewall_input(
         now: aware, UTC.
         discovers: whether Atlas says which projects there are (``ATLAS_PROJECT_IDS=*``). A vault that came here by
             that alone is changed only where the policy names it.
+        request: an operator's wish; None: the oldest one among the open operations, if there is one.
     """
+    record = remembered.stored.record.firewall
     return FirewallInput(
         vault=remembered.vault,
         facts=facts,
@@ -87,16 +130,62 @@ def firewall_input(
         now=now,
         ledger=remembered.ledger,
         remembered=remembered.addresses,
+        reverts=reverts_of(record.reverts),
+        attempt=attempt_of(record.refused),
         hold=remembered.hold,
+        request=request or _request_of(remembered),
         may_change=not discovers or policy.names_vault(remembered.vault),
         default_extra_rules=policy.default_firewall.extra_ip_rules,
     )
 
 
-def last_addresses(record: ProjectRecord) -> tuple[NodeAddresses, ...]:
-    """The addresses of a project's clusters as they were seen last."""
-    found = (record.addresses or {}).items()
-    return tuple(NodeAddresses(name, tuple(seen.outbound), tuple(seen.announced)) for name, seen in sorted(found))
+def _request_of(remembered: RememberedVault) -> SyncRequest | None:
+    orders = (stored.record for stored in remembered.operations.values())
+    order = next((order for order in orders if order.kind == "sync" and not order.ended), None)
+    return SyncRequest(order.operation_id, order.created_at, order.allow_large_removal) if order is not None else None
+
+
+def last_addresses(record: AddressesRecord) -> tuple[NodeAddresses, ...]:
+    """The addresses of a project's clusters as they were seen last, in the order of the clusters' names."""
+    found = sorted(record.clusters.items())
+    return tuple(NodeAddresses(name, tuple(seen.outbound), tuple(seen.announced)) for name, seen in found)
+
+
+def addresses_record(project_id: str, addresses: Iterable[NodeAddresses]) -> AddressesRecord:
+    """Turn the last addresses of a project, of each cluster once, into what is kept of them."""
+    clusters = {a.cluster: AddressRecord(outbound=list(a.outbound), announced=list(a.announced)) for a in addresses}
+    return AddressesRecord(project_id=project_id, clusters=clusters)
+
+
+def attempt_of(record: AttemptRecord | None) -> WriteAttempt | None:
+    """Turn what is remembered of a write that did not go through into what the decision looks at."""
+    if record is None:
+        return None
+    return WriteAttempt(record.target, record.code, record.at, record.not_before, record.permanent, record.count)
+
+
+def reverts_of(record: RevertsRecord) -> Reverts:
+    """Read back what is remembered of writes that did not last."""
+    return Reverts(record.count, record.write_at, record.seen_at, record.by)
+
+
+def reverts_record(found: Reverts) -> RevertsRecord:
+    """Turn what is to be remembered of writes that did not last into what is kept of it."""
+    return RevertsRecord(count=found.count, write_at=found.write_at, seen_at=found.seen_at, by=found.by)
+
+
+def place_of(vault: str, record: PlaceRecord | None) -> VaultPlace | None:
+    """Read back where a vault lay; None where nothing is kept, or nothing that names a place."""
+    if record is None:
+        return None
+    return _parsed(vault, record.cloud, record.subscription_id, record.resource_group)
+
+
+def place_record(place: VaultPlace) -> PlaceRecord:
+    """Turn where a vault lies into what is kept of it."""
+    return PlaceRecord(
+        cloud=str(place.cloud), subscription_id=place.subscription_id, resource_group=place.resource_group
+    )
 
 
 def ledger_row(record: LedgerRecord) -> LedgerRow:
@@ -140,11 +229,17 @@ def _place(vault: str, records: Sequence[ProjectRecord]) -> VaultPlace | None:
 
 
 def _place_of(vault: str, record: ProjectRecord) -> VaultPlace | None:
-    if record.vault != vault or record.cloud not in set(Cloud):
+    if record.vault != vault:
         return None
-    key = KeyIdentifier(vault, Cloud(record.cloud), record.key or "", None)
+    return _parsed(vault, record.cloud, record.subscription_id, record.resource_group)
+
+
+def _parsed(vault: str, cloud: str | None, subscription_id: str | None, group: str | None) -> VaultPlace | None:
+    if cloud not in set(Cloud):
+        return None
     try:
-        return VaultPlace.parse(key, record.subscription_id, record.resource_group)
+        # Of a key only its vault and cloud count here.
+        return VaultPlace.parse(KeyIdentifier(vault, Cloud(cloud), "", None), subscription_id, group)
     except InvalidNameError:
         return None
 

@@ -21,12 +21,13 @@ from keysteward.vocabulary import Scope
 
 TABLE = "keystewardScopes"
 ROW = "lease"
+BORROW_POLL_SECONDS = 0.5
 CLOCK_STEP = timedelta(seconds=1)
 """``Date`` has whole seconds, rounded down."""
 
 
 class Lease:
-    """A lease that this process holds. Made by ``take_lease`` only."""
+    """A lease that this process holds. Made by ``take_lease`` and ``borrow_lease`` only."""
 
     def __init__(self, tables: Tables, clock: Clock, scope: Scope, holder: str, started_at: datetime) -> None:
         self.scope = scope
@@ -38,6 +39,7 @@ class Lease:
         self._tables = tables
         self._clock = clock
         self._holder = holder
+        self._run_started_at: datetime | None = started_at
         self._etag = ""
         self._ours_until = 0.0
 
@@ -68,9 +70,9 @@ class Lease:
 
     async def _write(self, holder: str) -> None:
         asked_at = self._clock.monotonic()
-        values: dict[str, str | datetime] = {"holder": holder, "startedAt": self.started_at}
-        if self.covered_at is not None:
-            values["coveredAt"] = self.covered_at
+        times = {"startedAt": self._run_started_at, "coveredAt": self.covered_at}
+        values: dict[str, str | datetime] = {"holder": holder}
+        values |= {name: at for name, at in times.items() if at is not None}
         try:
             if self._etag:
                 self._etag = await self._tables.replace(TABLE, str(self.scope), ROW, values, self._etag)
@@ -80,11 +82,13 @@ class Lease:
             raise LeaseLostError("leaseLost", f"another instance has taken {self.scope}") from None
         self._ours_until = asked_at + LEASE_SECONDS
 
-    async def take_over(self, before: Row | None) -> None:
+    async def take_over(self, before: Row | None, *, for_a_run: bool = True) -> None:
         """Write the lease over the free row *before* that was read, or anew."""
         self._etag = before.etag if before is not None else ""
         self.covered_at = time_of(before, "coveredAt")
         self.last_run_ended = before is None or time_of(before, "startedAt") == self.covered_at
+        if not for_a_run:
+            self._run_started_at = time_of(before, "startedAt")
         await self._write(self._holder)
 
 
@@ -105,11 +109,42 @@ async def take_lease(
     tables: Tables, clock: Clock, scope: Scope, holder: str, row: Row | None, page: Page
 ) -> Lease | None:
     """Take the lease of *scope* whose row was just read, or return None where somebody else has it."""
+    return await _take(Lease(tables, clock, scope, holder, page.read_at), row, page, for_a_run=True)
+
+
+async def borrow_lease(
+    tables: Tables, clock: Clock, scope: Scope, holder: str, *, patience_seconds: float
+) -> Lease | None:
+    """
+    Take the lease of *scope* for something that is no run, or return None where it stayed busy for so long.
+
+    The times of the scope's runs stay as they are, and so does what they say: whether the last one came to its end,
+    and which messages it covers. Give it back as not covered.
+    """
+    until = clock.monotonic() + patience_seconds
+    while True:
+        row, page = await _read(tables, scope)
+        lease = await _take(Lease(tables, clock, scope, holder, page.read_at), row, page, for_a_run=False)
+        if lease is not None or clock.monotonic() >= until:
+            return lease
+        await clock.sleep(BORROW_POLL_SECONDS)
+
+
+async def _take(lease: Lease, row: Row | None, page: Page, *, for_a_run: bool) -> Lease | None:
     if not is_free(row, page):
         return None
-    lease = Lease(tables, clock, scope, holder, page.read_at)
     try:
-        await lease.take_over(row)
+        await lease.take_over(row, for_a_run=for_a_run)
     except LeaseLostError:
         return None
     return lease
+
+
+async def _read(tables: Tables, scope: Scope) -> tuple[Row | None, Page]:
+    next_key: str | None = ROW
+    while next_key is not None:
+        page = await tables.query(TABLE, str(scope), from_key=next_key, to_key=f"{ROW}!")
+        if page.rows:
+            return page.rows[0], page
+        next_key = page.next_key
+    return None, page

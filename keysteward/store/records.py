@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from keysteward.store.ports import Value
+from keysteward.vocabulary import Scope
 
 CHUNK = 30_000
 """Characters of JSON in one column: a column holds at most 32,768 UTF-16 units, and our JSON is ASCII."""
@@ -86,6 +87,17 @@ class AddressRecord(Record):
     announced: list[str]
 
 
+class AddressesRecord(Record):
+    """
+    The last addresses of a project's clusters, as the sync of a vault saw them, by the name of the cluster.
+
+    Kept with the vault and not with the project: only the holder of a scope's lease writes what belongs to the scope.
+    """
+
+    project_id: str
+    clusters: dict[str, AddressRecord] = {}
+
+
 class VersionSeenRecord(Record):
     """A key version as a run saw it, as far as a change of it must bring another run."""
 
@@ -135,7 +147,6 @@ class ProjectRecord(Record):
     """When somebody was last reminded that an operator's hold is in force."""
     age_alert_open: bool = False
     unknown_in_a_row: int = 0
-    addresses: dict[str, AddressRecord] | None = None
 
 
 class HoldOrderRecord(Record):
@@ -184,6 +195,65 @@ class CreationRecord(Record):
     told: bool = False
 
 
+class PlaceRecord(Record):
+    """See ``keysteward.vocabulary.VaultPlace``."""
+
+    cloud: str
+    subscription_id: str
+    resource_group: str
+
+
+class RevertsRecord(Record):
+    """See ``keysteward.decide.firewall.reverts.Reverts``."""
+
+    count: int = 0
+    write_at: datetime | None = None
+    seen_at: datetime | None = None
+    by: str | None = None
+
+
+class FirewallWriteRecord(Record):
+    """
+    A write of the vault's rules that was begun: written before it, so that a crash or a lost answer is recognised.
+
+    ``list_digest``: of the list that was sent.
+    """
+
+    at: datetime
+    audit_key: str
+    list_digest: str
+
+
+class FirewallRecord(Record):
+    """
+    What is remembered of a vault's firewall: the last run in short, and what is under way.
+
+    ``synced_at``: when a run last read the rules. ``network``: open, partly, blocked or unknown. ``state`` and
+    ``reason`` as the decision has them. ``missing``: wanted and not allowed. ``own_rules``: rules of ours.
+    ``correlation_ids``: of our last writes, youngest last.
+    """
+
+    synced_at: datetime | None = None
+    network: str = "unknown"
+    state: str = "unknown"
+    reason: str = "notSeenYet"
+    rules: int | None = None
+    own_rules: int | None = None
+    missing: int | None = None
+    hold: HoldRecord | None = None
+    told: dict[str, str] = {}
+    """Reason codes of the holds and warnings that were told and still stand, each with what makes it a new one."""
+    last_outcome: OutcomeRecord | None = None
+    place: PlaceRecord | None = None
+    """Where the vault lay when it was read last: its projects may have left since, and our rules not."""
+    reverts: RevertsRecord = msgspec.field(default_factory=RevertsRecord)
+    write: FirewallWriteRecord | None = None
+    correlation_ids: list[str] = []
+    refused: AttemptRecord | None = None
+    """The last write that did not go through. ``target`` is the digest of its list."""
+    unknown_in_a_row: int = 0
+
+
 class VaultRecord(Record):
     """What is remembered of a vault. ``creations`` by key name in lower case: the last request for a version each."""
 
@@ -191,6 +261,7 @@ class VaultRecord(Record):
     creations: dict[str, CreationRecord] = {}
     hold_reminded_at: datetime | None = None
     """When somebody was last reminded that an operator's hold is in force."""
+    firewall: FirewallRecord = msgspec.field(default_factory=FirewallRecord)
 
 
 class LedgerPartRecord(Record):
@@ -241,7 +312,7 @@ class OperationRecord(Record):
     """
 
     operation_id: str
-    kind: Literal["rotate", "reconcile"]
+    kind: Literal["rotate", "reconcile", "sync"]
     project_id: str | None
     state: Literal["queued", "running", "waiting", "succeeded", "held", "failed"]
     who: str
@@ -249,6 +320,7 @@ class OperationRecord(Record):
     created_at: datetime
     vault: str | None = None
     key_identifier: str | None = None
+    allow_large_removal: bool = False
     audit_key: str | None = None
     """The audit row of its push, remembered before the row is written, so that the next run can close it."""
     steps: list[StepRecord] = []
@@ -257,6 +329,14 @@ class OperationRecord(Record):
     @property
     def ended(self) -> bool:
         return self.state in {"succeeded", "held", "failed"}
+
+    @property
+    def scope(self) -> Scope:
+        """Whose run carries it out. An operation of a project may name the vault of its key as well."""
+        if self.project_id is not None:
+            return Scope.project(self.project_id)
+        assert self.vault is not None, "an operation is of a project or of a vault"
+        return Scope.vault(self.vault)
 
 
 class AuditRecord(Record):

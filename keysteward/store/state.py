@@ -17,6 +17,7 @@ from datetime import datetime
 from keysteward.errors import LeaseLostError
 from keysteward.store.ports import Row, RowChangedError, RowExistsError, Tables
 from keysteward.store.records import (
+    AddressesRecord,
     ApprovalRecord,
     FleetRecord,
     HoldOrderRecord,
@@ -28,7 +29,7 @@ from keysteward.store.records import (
     from_columns,
     to_columns,
 )
-from keysteward.vocabulary import NodeAddresses, Scope
+from keysteward.vocabulary import PROJECT_ID, VAULT_NAME, NodeAddresses, Scope
 
 RECORDS = "keystewardRecords"
 OPERATIONS = "keystewardOperations"
@@ -37,6 +38,7 @@ VAULTS = "keystewardVaults"
 HOLDS = "keystewardHolds"
 APPROVALS = "keystewardApprovals"
 LEDGER = "keystewardLedger"
+ADDRESSES = "keystewardAddresses"
 
 OPERATION_ID = re.compile(r"[a-z0-9-]{3,24}\.[0-9a-f]{22}")
 
@@ -79,6 +81,10 @@ class State:
         """Read the record of every project that was ever seen, by project id."""
         return [_read(ProjectRecord, row) for row in await self._all(RECORDS, "project")]
 
+    async def vaults(self) -> list[VaultRecord]:
+        """Read the record of every vault that was ever seen, by name."""
+        return [_read(VaultRecord, row) for row in await self._all(RECORDS, "vault")]
+
     async def vault(self, vault: str) -> Stored[VaultRecord]:
         """Read what is remembered of a vault; a fresh record where nothing is."""
         row = await self._tables.get(RECORDS, "vault", vault.lower())
@@ -110,6 +116,24 @@ class State:
     async def forget_ledger_row(self, vault: str, record: LedgerRecord) -> None:
         """Forget a rule that is ours no more; fine where it is forgotten already."""
         await self._tables.delete(LEDGER, vault.lower(), _ledger_key(record))
+
+    async def addresses(self, vault: str) -> list[Stored[AddressesRecord]]:
+        """Read the last addresses of every project that a sync of the vault has seen, by project id."""
+        return [_stored(AddressesRecord, row) for row in await self._all(ADDRESSES, vault.lower())]
+
+    async def save_addresses(self, vault: str, stored: Stored[AddressesRecord]) -> None:
+        """
+        Write the last addresses of a project, new or read before, if nobody else has since.
+
+        Raises:
+            LeaseLostError: somebody has; so the vault is no longer ours.
+        """
+        key = stored.record.project_id
+        stored.etag = await self._write(ADDRESSES, vault.lower(), key, to_columns(stored.record), stored.etag)
+
+    async def forget_addresses(self, vault: str, project_id: str) -> None:
+        """Forget the addresses of a project that has left the vault; fine where they are forgotten already."""
+        await self._tables.delete(ADDRESSES, vault.lower(), project_id)
 
     async def fleet(self) -> Stored[FleetRecord]:
         """Read which projects the credential was seen to see."""
@@ -176,18 +200,21 @@ class State:
             LeaseLostError: somebody has; so the scope is no longer ours.
         """
         operation = stored.record
-        scope, key = _split(operation.operation_id)
-        stored.etag = await self._write(OPERATIONS, scope, key, _operation_columns(operation), stored.etag)
+        partition, key = _operations_of(operation.scope), _split(operation.operation_id)[1]
+        stored.etag = await self._write(OPERATIONS, partition, key, _operation_columns(operation), stored.etag)
 
     async def operation(self, operation_id: str) -> OperationRecord | None:
         """Read one operation by its id; None where there is none of this id."""
-        scope, key = _split(operation_id)
-        row = await self._tables.get(OPERATIONS, scope, key)
-        return _read(OperationRecord, row) if row is not None else None
+        name, key = _split(operation_id)
+        for scope in _scopes_named(name):
+            row = await self._tables.get(OPERATIONS, _operations_of(scope), key)
+            if row is not None:
+                return _read(OperationRecord, row)
+        return None
 
-    async def open_operations(self, scope_name: str) -> list[Stored[OperationRecord]]:
+    async def open_operations(self, scope: Scope) -> list[Stored[OperationRecord]]:
         """Read every operation of a scope that has not come to its end, oldest first."""
-        rows = await self._all(OPERATIONS, scope_name, equal={"open": "yes"})
+        rows = await self._all(OPERATIONS, _operations_of(scope), equal={"open": "yes"})
         return [_stored(OperationRecord, row) for row in rows]
 
     async def index_vault(self, project_id: str, vault: str, key: str) -> None:
@@ -214,7 +241,8 @@ class State:
 
     async def history(self, project_id: str, kind: str) -> list[Row]:
         """Read the history rows of a project of one kind (``identifier``, ``addresses``), oldest first."""
-        return await self._all(HISTORY, project_id, from_key=f"{kind}.", to_key=f"{kind}/")
+        # The keys go on with hexadecimal digits, which all sort before the "g".
+        return await self._all(HISTORY, project_id, from_key=f"{kind}.", to_key=f"{kind}.g")
 
     async def _write(self, table: str, partition: str, key: str, columns: dict[str, str], etag: str) -> str:
         try:
@@ -256,8 +284,19 @@ def _stored[R: Record](kind: type[R], row: Row) -> Stored[R]:
 
 
 def _split(operation_id: str) -> tuple[str, str]:
-    scope, _, key = operation_id.partition(".")
-    return scope, key
+    name, _, key = operation_id.partition(".")
+    return name, key
+
+
+def _operations_of(scope: Scope) -> str:
+    # A vault may well be named with the id of its project: 24 letters and digits are a vault's name too.
+    return scope.name if scope.kind == "project" else str(scope)
+
+
+def _scopes_named(name: str) -> list[Scope]:
+    """Every scope that an operation's id may begin with the name of."""
+    found = [Scope.project(name)] if PROJECT_ID.fullmatch(name) else []
+    return [*found, Scope.vault(name)] if VAULT_NAME.fullmatch(name) else found
 
 
 def _ledger_key(record: LedgerRecord) -> str:

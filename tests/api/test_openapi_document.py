@@ -108,9 +108,9 @@ def test_every_problem_code_belongs_to_a_route() -> None:
         {},
         {"encryption": Unknown("Timeout", "no answer")},
         {"key_versions": Unknown("Forbidden", "no right")},
-        {"clusters": Unknown("Timeout", "no answer"), "addresses": Unknown("Timeout", "no answer")},
+        {"clusters": Unknown("Timeout", "no answer")},
     ],
-    ids=["all known", "encryption unknown", "versions unknown", "clusters and addresses unknown"],
+    ids=["all known", "encryption unknown", "versions unknown", "clusters unknown"],
 )
 def test_a_fact_or_why_it_is_unknown_is_what_the_document_says(change: dict[str, Any]) -> None:
     look = answers.DryRun(

@@ -9,10 +9,11 @@ from datetime import timedelta
 import pytest
 
 from keysteward.api.answers import DryRun
-from keysteward.api.calls import Once
+from keysteward.api.orders import Once
 from keysteward.errors import RequestError
 from keysteward.store.ports import StorageError
 from keysteward.store.records import OperationRecord
+from keysteward.vocabulary import Scope
 from tests.api.world import PROJECT, World
 from tests.builders import V2, a_version, facts, versions
 
@@ -31,7 +32,7 @@ async def ordered(world: World, once: Once | None = ONCE) -> OperationRecord:
 
 
 async def operations(world: World) -> list[str]:
-    return [stored.record.operation_id for stored in await world.state.open_operations(PROJECT)]
+    return [stored.record.operation_id for stored in await world.state.open_operations(Scope.project(PROJECT))]
 
 
 async def test_a_repeat_is_the_first_operation() -> None:
@@ -52,7 +53,7 @@ async def test_without_a_key_each_call_is_an_order_of_its_own() -> None:
 async def test_a_repeat_shows_how_the_first_one_stands_though_it_could_not_be_ordered_any_more() -> None:
     world = World()
     first = await ordered(world)
-    (stored,) = await world.state.open_operations(PROJECT)
+    (stored,) = await world.state.open_operations(Scope.project(PROJECT))
     stored.record.state = "succeeded"
     await world.state.save_operation(stored)
     world.asked()

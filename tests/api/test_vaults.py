@@ -13,13 +13,14 @@ import pytest
 
 from functions import openapi
 from functions.openapi_document import openapi_document
-from keysteward.api import answers
+from keysteward.api import answers, vault_answers
 from keysteward.errors import RefusedError, RequestError, TryLaterError
 from keysteward.network_facts import LedgerPart, LedgerRow
 from keysteward.policy import FirewallPolicy, Policy
-from keysteward.reconcile.vault_inputs import ledger_record
+from keysteward.reasons import hold
+from keysteward.reconcile.vault_inputs import addresses_record, ledger_record
 from keysteward.store.ports import Value
-from keysteward.store.records import AddressRecord, HoldOrderRecord
+from keysteward.store.records import FirewallRecord, HoldOrderRecord, HoldRecord, VaultRecord
 from keysteward.store.state import Stored
 from keysteward.vocabulary import NodeAddresses, Scope, VaultPlace
 from tests.api.world import PROJECT, STRANGER, VAULT, Members, World
@@ -30,7 +31,6 @@ from tests.firewall.vault import acl
 from tests.harness.storage_model import ModelTables
 
 OTHER = "64b0c1d2e3f405162738495b"
-ADDRESSES = {"payments": AddressRecord(outbound=["20.1.2.3"], announced=[])}
 NODE, ANNOUNCED, PLANE = f"node:{PROJECT}/payments", f"announced:{PROJECT}/payments", "controlPlane:azure/westeurope"
 A_MONTH_AGO = NOW - timedelta(days=30)
 
@@ -52,20 +52,20 @@ async def remember(world: World, *rows: LedgerRow) -> None:
         await world.state.save_ledger_row(VAULT, Stored(ledger_record(row)))
 
 
-async def looked(world: World, vault: str = VAULT) -> answers.VaultView:
+async def looked(world: World, vault: str = VAULT) -> vault_answers.VaultView:
     return await world.api.vaults.look(vault)
 
 
-def rules(view: answers.VaultView) -> dict[str, answers.VaultRule]:
+def rules(view: vault_answers.VaultView) -> dict[str, vault_answers.VaultRule]:
     assert isinstance(view.rules, list)
     return {rule.value: rule for rule in view.rules}
 
 
-def wanted(view: answers.VaultView) -> dict[str, tuple[bool | None, str | None]]:
+def wanted(view: vault_answers.VaultView) -> dict[str, tuple[bool | None, str | None]]:
     return {found.value: (found.covered, found.held_by) for found in view.wanted}
 
 
-def planned(view: answers.VaultView) -> dict[str, Mapping[str, str]]:
+def planned(view: vault_answers.VaultView) -> dict[str, Mapping[str, str]]:
     return {action.kind: action.detail for action in view.plan.actions}
 
 
@@ -73,10 +73,10 @@ async def test_a_look_says_whose_each_rule_is_who_is_missing_and_what_a_sync_wou
     await remember(world, our_rule())
     view = await looked(world)
     assert rules(view) == {
-        "20.1.2.3/32": answers.VaultRule(
+        "20.1.2.3/32": vault_answers.VaultRule(
             value="20.1.2.3/32", owner="keysteward", reasons=[NODE], since=A_MONTH_AGO, leaves_at=None
         ),
-        "198.51.100.7/32": answers.VaultRule(
+        "198.51.100.7/32": vault_answers.VaultRule(
             value="198.51.100.7/32", owner="other", reasons=[], since=None, leaves_at=None
         ),
     }
@@ -84,7 +84,7 @@ async def test_a_look_says_whose_each_rule_is_who_is_missing_and_what_a_sync_wou
     assert [found.reasons for found in view.wanted] == [[NODE], [ANNOUNCED], [PLANE]]
     assert planned(view) == {"addIpRules": {"20.1.2.4/32": ANNOUNCED, "52.1.1.1/32": PLANE}}
     assert (view.vault, view.network_state, view.observed_at, view.hold) == (VAULT, "partly", NOW, None)
-    assert [check.check for check in view.checks][-1] == "rulesLast"
+    assert [check.check for check in view.checks][-1] == "writeMayBeTried"
 
 
 async def test_without_a_ledger_every_rule_is_of_others_and_tells_who_wants_it(world: World) -> None:
@@ -262,7 +262,9 @@ async def test_rules_that_could_not_be_read_are_unknown_and_the_wanted_ones_stil
 
 async def test_a_cluster_that_lists_nothing_is_wanted_by_its_last_addresses() -> None:
     world = World()
-    await world.was_seen(addresses=ADDRESSES)
+    await world.was_seen()
+    last = addresses_record(PROJECT, [NodeAddresses("payments", ("20.1.2.3",), ())])
+    await world.state.save_addresses(VAULT, Stored(last))
     world.network.nodes = NodeAddresses("payments", (), ())
     assert set(wanted(await looked(world))) == {"20.1.2.3/32", "52.1.1.1/32"}
 
@@ -350,6 +352,92 @@ async def test_the_list_has_each_vault_once_with_the_projects_on_it() -> None:
     assert world.network.places == [], "from records"
 
 
+def synced(**content: Any) -> FirewallRecord:
+    """What a sync leaves behind that found everything in step."""
+    healthy = {
+        "synced_at": NOW,
+        "network": "open",
+        "state": "current",
+        "reason": "rulesInStep",
+        "rules": 3,
+        "own_rules": 2,
+        "missing": 0,
+    }
+    return FirewallRecord(**{**healthy, **content})
+
+
+async def summary(world: World, **content: Any) -> vault_answers.VaultSummary:
+    await world.state.save_vault(Stored(VaultRecord(vault=VAULT, firewall=synced(**content))))
+    (found,) = (await world.api.vaults.summaries()).vaults
+    return found
+
+
+async def test_before_the_first_sync_the_list_knows_nothing_of_the_rules(world: World) -> None:
+    (found,) = (await world.api.vaults.summaries()).vaults
+    assert (found.network_state, found.firewall.state, found.firewall.reason) == ("unknown", "unknown", "notSeenYet")
+    assert (found.rules, found.own_rules, found.missing, found.observed_at, found.hold) == (None,) * 5
+
+
+async def test_the_list_shows_each_vault_as_the_last_sync_left_it(world: World) -> None:
+    found = await summary(world, network="partly", state="due", reason="addressMissing", missing=1)
+    assert (found.network_state, found.firewall.state, found.firewall.reason) == ("partly", "due", "addressMissing")
+    assert (found.rules, found.own_rules, found.missing, found.observed_at) == (3, 2, 1, NOW)
+
+
+HELD = HoldRecord(**hold("largeRemoval", "8 of 9 rules").data, since=A_MONTH_AGO)
+
+
+async def test_the_list_shows_what_held_the_last_sync_back(world: World) -> None:
+    found = (await summary(world, state="held", reason="largeRemoval", hold=HELD)).hold
+    assert found is not None
+    assert (found.code, found.evidence, found.since, found.who) == ("largeRemoval", "8 of 9 rules", A_MONTH_AGO, None)
+
+
+async def test_an_operators_hold_comes_before_that_of_the_last_sync(world: World) -> None:
+    scope = Scope.vault(VAULT)
+    order = HoldOrderRecord(scope=str(scope), jobs=["firewall"], who="key:0a1b2c3d", reason="audit", since=NOW)
+    await world.state.save_hold(scope, order)
+    found = (await summary(world, hold=HELD)).hold
+    assert found is not None
+    assert found.code == "heldByOperator"
+
+
+async def test_a_lifted_hold_that_the_last_sync_met_is_not_shown_any_more(world: World) -> None:
+    met = HoldRecord(**hold("heldByOperator", "firewall: set by key:0a1b2c3d").data, since=A_MONTH_AGO)
+    assert (await summary(world, hold=met)).hold is None
+
+
+@pytest.mark.parametrize(("own_rules", "listed"), [(2, True), (0, False), (None, False)])
+async def test_a_vault_that_everybody_left_is_listed_while_rules_are_ours(
+    own_rules: int | None, *, listed: bool
+) -> None:
+    world = World()
+    await world.state.save_vault(Stored(VaultRecord(vault="kv-left", firewall=synced(own_rules=own_rules))))
+    found = [(one.vault, one.projects) for one in (await world.api.vaults.summaries()).vaults]
+    assert found == ([("kv-left", [])] if listed else [])
+
+
+async def test_a_project_shows_how_the_network_of_its_vault_stands(world: World) -> None:
+    async def network() -> str:
+        (found,) = (await world.api.projects()).projects
+        return found.network.state
+
+    assert await network() == "unknown"
+    await world.state.save_vault(Stored(VaultRecord(vault="kv-other", firewall=synced(network="blocked"))))
+    assert await network() == "unknown", "of another vault"
+    await world.state.save_vault(Stored(VaultRecord(vault=VAULT, firewall=synced(network="partly"))))
+    assert await network() == "partly"
+
+
+async def test_the_stop_button_works_in_a_vault_that_everybody_left_while_rules_are_ours() -> None:
+    world = World()
+    with pytest.raises(RequestError, match="vaultNotFound"):
+        await world.api.holds.set_for_vault(VAULT, ["firewall"], None, "audit", "key:0")
+    await remember(world, our_rule())
+    held = await world.api.holds.set_for_vault(VAULT, ["firewall"], None, "audit", "key:0")
+    assert held.code == "heldByOperator"
+
+
 async def test_a_look_writes_nothing_and_asks_for_no_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await remember(world, our_rule(), our_rule("198.51.100.7/32", gone_since=NOW - timedelta(hours=49)))
     before = [stored.record for stored in await world.state.ledger(VAULT)]
@@ -379,3 +467,6 @@ async def test_the_answer_is_what_the_document_says(world: World, broken: dict[s
     }.items():
         answer = Answer(200, {"content-type": "application/json"}, msgspec.json.encode(found))
         assert description.faults("GET", path, answer) == []
+    planned = await world.api.sync(VAULT, "x", "key:00000000", allow_large_removal=False, dry_run=True)
+    answer = Answer(200, {"content-type": "application/json"}, msgspec.json.encode(planned))
+    assert description.faults("POST", f"/api/vaults/{VAULT}/sync", answer) == []

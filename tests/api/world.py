@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from keysteward.api.calls import Api
+from keysteward.api.claims import Claims
 from keysteward.api.look import Lookout
 from keysteward.api.vaults import Vaults
 from keysteward.clients.atlas.client import EncryptionRead
@@ -53,9 +54,7 @@ class StandingClock:
 class Observer:
     """Sees what a test says."""
 
-    facts: ProjectFacts = field(
-        default_factory=lambda: facts(addresses=(NodeAddresses("payments", ("20.1.2.3",), ()),))
-    )
+    facts: ProjectFacts = field(default_factory=facts)
     looks: int = 0
 
     async def observe(self, project_id: str, permit: Permit, *, look_at_alert: bool) -> Observation:
@@ -138,8 +137,12 @@ class World:
         lookout = Lookout(self.members, observer, self.state, self.policy, self.clock)
         looks = NetworkObserver(self.network, self.network, self.clock)
         vaults = Vaults(self.members, looks, self.state, self.policy, self.clock)
+        queue, clock = self.queue, self.clock
+        claims = Claims(
+            vaults, self.network, self.tables, self.state, self.audit, queue, clock, random_hex, self.dry_run
+        )
         self.api = Api(
-            lookout, vaults, self.state, self.audit, self.queue, self.idempotency, self.clock, random_hex, self.dry_run
+            lookout, vaults, claims, self.state, self.audit, queue, self.idempotency, clock, random_hex, self.dry_run
         )
 
     def asked(self) -> list[tuple[str, str]]:

@@ -68,7 +68,7 @@ def test_an_event_of_another_type_is_acknowledged_and_queues_nothing(
     assert app.deliver(key_event(project.first, event_type)).status == 202
     # A reconcile that is asked for now is the first look since: an earlier message would have been served first.
     assert app.call("POST", f"/api/projects/{project.id}/reconcile?wait=25", {}).status == 200
-    reads = [r for r in project.cloud.requests(project.id)[looks:] if r["route"].endswith("/ipAddresses")]
+    reads = [r for r in project.cloud.requests(project.id)[looks:] if r["route"].endswith("/clusters")]
     assert len(reads) == 1
 
 

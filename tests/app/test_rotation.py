@@ -161,5 +161,5 @@ def test_an_event_of_a_key_that_no_project_uses_costs_no_look(app: App, project:
     # Messages of one queue are taken in order: once the second event has had its effect, the first has had its own.
     project.new_version(event=True)
     eventually(lambda: project.cloud.pushes(project.id))
-    reads = [r for r in project.cloud.requests(project.id)[looks:] if r["route"].endswith("/ipAddresses")]
+    reads = [r for r in project.cloud.requests(project.id)[looks:] if r["route"].endswith("/clusters")]
     assert len(reads) == 1, "one look, for the key in use"

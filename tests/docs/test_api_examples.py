@@ -12,18 +12,20 @@ import msgspec
 import pytest
 
 from functions.http import problem
-from keysteward.api.bodies import ApprovalBody, ProjectHoldBody, ReconcileBody, RotateBody
+from keysteward.api.bodies import ApprovalBody, ClaimBody, ProjectHoldBody, ReconcileBody, RotateBody, SyncBody
 from keysteward.health import HealthCheck, report
 from keysteward.network_facts import ControlPlaneRange
 from keysteward.problem_codes import PROBLEM_CODES
 from keysteward.reasons import hold
 from keysteward.store.records import (
     AuditRecord,
+    FirewallRecord,
     HoldRecord,
     OperationRecord,
     OutcomeRecord,
     ProjectRecord,
     StepRecord,
+    VaultRecord,
 )
 from keysteward.store.state import Stored, new_operation_id
 from keysteward.vocabulary import NodeAddresses
@@ -89,6 +91,9 @@ class _Filled(World):
         )
         await self.state.save_project(Stored(record))
         await self.state.index_vault(PROJECT, VAULT, "atlas-cmk")
+        synced = FirewallRecord(synced_at=NOW, network="open", state="current", reason="rulesInStep")
+        synced.rules, synced.own_rules, synced.missing = 12, 9, 0
+        await self.state.save_vault(Stored(VaultRecord(vault=VAULT, firewall=synced)))
         await self.state.save_operation(Stored(self.operation))
         await self.audit.add(done)
 
@@ -121,6 +126,8 @@ async def _answer(name: str) -> Any:
         "project": lambda: world.api.project(PROJECT),
         "vaults": world.api.vaults.summaries,
         "vault": lambda: world.api.vaults.look(VAULT),
+        "sync dry run": lambda: world.api.sync(VAULT, "x", "key:0", allow_large_removal=False, dry_run=True),
+        "claims": lambda: world.api.claims.claim(VAULT, ["198.51.100.7"], "x", "key:0"),
         "operation": lambda: world.api.show(world.operation),
         "approval": lambda: world.api.approvals.approve(PROJECT, approved, "agreed", "key:0"),
         "hold": lambda: world.api.holds.set_for_project(PROJECT, ["rotation"], until, "stop", "key:0"),
@@ -135,7 +142,20 @@ async def _answer(name: str) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    ["health", "projects", "project", "vaults", "vault", "approval", "hold", "operation", "audit", "problem"],
+    [
+        "health",
+        "projects",
+        "project",
+        "vaults",
+        "vault",
+        "sync dry run",
+        "claims",
+        "approval",
+        "hold",
+        "operation",
+        "audit",
+        "problem",
+    ],
 )
 async def test_an_example_has_the_shape_of_the_answer(name: str) -> None:
     real = json.loads(msgspec.json.encode(await _answer(name)))
@@ -147,6 +167,8 @@ async def test_an_example_has_the_shape_of_the_answer(name: str) -> None:
     [
         ("rotate", RotateBody),
         ("reconcile", ReconcileBody),
+        ("sync", SyncBody),
+        ("claims", ClaimBody),
         ("approval", ApprovalBody),
         ("hold", ProjectHoldBody),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keysteward.decide.firewall.chain import CHAIN
-from keysteward.decide.firewall.given import FirewallInput
+from keysteward.decide.firewall.given import FirewallInput, SyncRequest, WriteAttempt, list_digest
 from keysteward.decide.firewall.plan import decide_firewall
 from keysteward.decide.firewall.reverts import Reverts, note_lost_write
 from keysteward.facts import Job
@@ -402,3 +402,49 @@ def test_every_check_of_the_chain_has_a_name_of_its_own() -> None:
 )
 def test_whether_those_who_are_wanted_get_in(start: FirewallInput, network: str) -> None:
     assert decide_firewall(start).network == network
+
+
+def _failed(*, permanent: bool, count: int = 1, minutes: float = 10, rules: Sequence[str] = ("20.1.1.1/32",)) -> Any:
+    """A write that did not go through five minutes ago; the next try is *minutes* from now."""
+    at, not_before = NOW - timedelta(minutes=5), NOW + timedelta(minutes=minutes)
+    return WriteAttempt(list_digest(rules), "AuthorizationFailed", at, not_before, permanent, count)
+
+
+_FIRST_AFTER = {"operation_id": "op-1", "allow_large_removal": False}
+
+
+@pytest.mark.parametrize(
+    ("attempt", "at", "code"),
+    [
+        pytest.param(_failed(permanent=True), None, "firewallWriteRefused", id="refused, and its time is not over"),
+        pytest.param(_failed(permanent=True, minutes=-1), None, None, id="refused long ago"),
+        pytest.param(_failed(permanent=True, rules=["1.1.1.1/32"]), None, None, id="refused, and another list now"),
+        pytest.param(_failed(permanent=True), NOW, None, id="refused, and an operator asked since"),
+        pytest.param(
+            _failed(permanent=True), NOW - timedelta(minutes=6), "firewallWriteRefused", id="refused to the operator"
+        ),
+        pytest.param(_failed(permanent=False), None, "waitingToRetry", id="failed in passing"),
+        pytest.param(_failed(permanent=False, rules=["1.1.1.1/32"]), None, "waitingToRetry", id="whatever the list"),
+        pytest.param(_failed(permanent=False, count=4), None, "waitingToRetry", id="failed four times"),
+        pytest.param(_failed(permanent=False, count=5), None, "firewallWriteDelayed", id="failed five times"),
+        pytest.param(
+            _failed(permanent=False, minutes=0), None, None, id="failed, and the next try is due"
+        ),
+        pytest.param(_failed(permanent=False, count=9), NOW, None, id="failed, and an operator asked since"),
+    ],
+)
+def test_a_write_that_did_not_go_through_has_its_time(attempt: Any, at: Any, code: str | None) -> None:
+    request = SyncRequest(at=at, **_FIRST_AFTER) if at is not None else None
+    start = given(PAY_NODES, attempt=attempt, request=request)
+    if code is None:
+        assert decide_firewall(start).write == ("20.1.1.1/32",)
+        return
+    _stops(start, code)
+    assert decide_firewall(start).unmet == {"20.1.1.1/32": code}
+    assert decide_firewall(start).look_again_at == attempt.not_before
+
+
+def test_a_write_that_failed_is_nothing_to_a_list_that_stands() -> None:
+    start = given(PAY_NODES, rules=("20.1.1.1/32",), attempt=_failed(permanent=False))
+    decision = decide_firewall(start)
+    assert (decision.reason, decision.look_again_at) == ("rulesInStep", None)

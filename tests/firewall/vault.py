@@ -77,7 +77,7 @@ def given(
 
 
 def a_sync(*, allow_large_removal: bool = False) -> SyncRequest:
-    return SyncRequest("op-1", allow_large_removal)
+    return SyncRequest("op-1", NOW, allow_large_removal)
 
 
 def codes(decision: FirewallDecision) -> list[str]:

@@ -45,10 +45,6 @@ class Outside:
         self.calls.append("clusters")
         return [a_cluster()]
 
-    async def node_addresses(self, _project: str) -> list[Any]:
-        self.calls.append("addresses")
-        return []
-
     async def newest_version(self, _key: KeyIdentifier) -> KeyVersion:
         self.calls.append("newest")
         return max(self.found, key=lambda v: v.created_at)
@@ -109,10 +105,10 @@ async def _look(outside: Outside, permits: Permits | None = None) -> Any:
     return (await observer.observe(PROJECT, permits or Permits(), look_at_alert=False)).facts
 
 
-async def test_a_steady_look_costs_four_reads() -> None:
+async def test_a_steady_look_costs_three_reads() -> None:
     outside = Outside(a_version(V1))
     await _look(outside)
-    assert sorted(outside.calls) == ["addresses", "clusters", "encryption", "newest"]
+    assert sorted(outside.calls) == ["clusters", "encryption", "newest"]
 
 
 async def test_the_list_is_read_and_looked_at_closely_only_where_something_is_newer() -> None:

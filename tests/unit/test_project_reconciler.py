@@ -13,7 +13,7 @@ from keysteward.facts import ProjectFacts, Unknown
 from keysteward.reconcile.under_way import MAY_COME_LATE
 from keysteward.store.records import AuditRecord
 from keysteward.store.state import State
-from keysteward.vocabulary import ClusterState
+from keysteward.vocabulary import ClusterState, Scope
 from tests.builders import KEY, V1, V2, V3, a_cluster, a_version, encryption, versions
 from tests.project_world import BLIP, PROJECT, Killed, World, refused, taken
 
@@ -79,7 +79,7 @@ async def test_an_intent_that_its_record_does_not_know_is_closed(world: World) -
     world.dies_after_announcing = True
     with pytest.raises(Killed):
         await world.run()
-    (operation,) = await world.state.open_operations(PROJECT)
+    (operation,) = await world.state.open_operations(Scope.project(PROJECT))
     assert operation.record.audit_key is not None
     lone = AuditRecord(at=world.time, who="k", what="pushKeyIdentifier", scope="s", reason="r", result="intended")
     await world.audit.add_at(operation.record.audit_key, lone)
@@ -142,14 +142,14 @@ async def test_a_read_that_fails_three_times_in_a_row_is_told_once(world: World)
 async def test_an_order_waits_through_a_read_that_may_pass_whatever_else_wasrefused(world: World) -> None:
     operation_id = await world.order(None)
     forbidden = Unknown("USER_UNAUTHORIZED", "401", passing=False)
-    world.facts = replace(world.facts, encryption=BLIP, addresses=forbidden)
+    world.facts = replace(world.facts, encryption=BLIP, clusters=forbidden)
     await world.run()
     assert (await world.operation(operation_id)).state == "waiting"
 
 
-async def test_an_order_under_a_final_hold_does_not_wait_for_addresses(world: World) -> None:
+async def test_an_order_under_a_final_hold_does_not_wait_for_clusters(world: World) -> None:
     operation_id = await world.order(None)
-    world.facts = replace(world.facts, encryption=encryption(valid=False), addresses=BLIP)
+    world.facts = replace(world.facts, encryption=encryption(valid=False), clusters=BLIP)
     await world.run()
     assert (await world.operation(operation_id)).state == "held"
 

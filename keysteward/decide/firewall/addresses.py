@@ -26,6 +26,9 @@ from keysteward.network_facts import NOT_ASKED, LedgerRow, Membership, ProjectAd
 from keysteward.vocabulary import NodeAddresses
 
 NODE, ANNOUNCED, CONTROL_PLANE, EXTRA = "node", "announced", "controlPlane", "extra"
+CLAIMED = "claimed"
+"""The kind of a rule that stood before us and was made ours by an operator's word. Who that was is in the audit."""
+CLAIMED_BY_OPERATOR = f"{CLAIMED}:operator"
 
 
 @dataclass(frozen=True, slots=True)

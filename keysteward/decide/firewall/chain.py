@@ -11,6 +11,7 @@ from datetime import datetime
 
 from keysteward.decide.checks import Check, Done, Finding, passes
 from keysteward.decide.firewall.case import Case
+from keysteward.decide.firewall.given import TRIES_UNTIL_HELD, list_digest
 from keysteward.decide.firewall.notes import notes, some
 from keysteward.facts import Job, Unknown
 from keysteward.network_facts import NetworkAcl
@@ -130,6 +131,21 @@ def _rules_last(case: Case) -> Finding:
     return Finding(Answer.NO, evidence, hold("rulesReverted", evidence))
 
 
+def _write_may_be_tried(case: Case) -> Finding:
+    tried = case.given.attempt
+    if tried is None or (tried.permanent and tried.list_digest != list_digest(case.list_to_write())):
+        return passes("no write of this list was refused")
+    evidence = f"{tried.code} at {_time(tried.at)}, {tried.count} tries in a row; next at {_time(tried.not_before)}"
+    if case.given.request is not None and tried.at < case.given.request.at:
+        return passes(f"an operator asked since: {evidence}")
+    if tried.permanent and case.given.now < tried.not_before:
+        return Finding(Answer.NO, evidence, hold("firewallWriteRefused", evidence))
+    if case.given.now < tried.not_before:
+        delayed = tried.count >= TRIES_UNTIL_HELD
+        return Finding(Answer.NO, evidence, hold("firewallWriteDelayed" if delayed else "waitingToRetry", evidence))
+    return passes(evidence)
+
+
 CHAIN: Sequence[Check[Case]] = (
     Check("modeIsNotOff", _mode_is_not_off),
     Check("aclIsRead", _acl_is_read),
@@ -144,5 +160,6 @@ CHAIN: Sequence[Check[Case]] = (
     Check("noOperatorHoldsIt", _no_operator_holds_it),
     Check("modeAllows", _mode_allows),
     Check("rulesLast", _rules_last),
+    Check("writeMayBeTried", _write_may_be_tried),
 )
 """The firewall policy of the app, one check a line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,8 @@ from keysteward.vocabulary import NodeAddresses
 RULE_LIMIT = 1000
 """IPv4 rules of one vault. Source: Key Vault documentation, network security."""
 NEAR_LIMIT_PERCENT = 80
+TRIES_UNTIL_HELD = 5
+"""Writes in a row that may fail for a passing reason before somebody is told."""
 NEVER_LARGE = 3
 """Removals up to so many rules are never large, whatever the percentage."""
 
@@ -28,10 +31,33 @@ def _nothing[K, V]() -> Mapping[K, V]:
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """An operator's wish for a sync: it passes over the mode and over ``rulesReverted``."""
+    """An operator's wish for a sync: it passes over the mode, ``rulesReverted`` and refusals from before it."""
 
     operation_id: str
+    at: datetime
     allow_large_removal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAttempt:
+    """
+    The last write that did not go through.
+
+    ``list_digest``: of the list, as ``list_digest`` gives it. ``count``: tries in a row. A permanent refusal is about
+    one list: another is tried at once.
+    """
+
+    list_digest: str
+    code: str
+    at: datetime
+    not_before: datetime
+    permanent: bool
+    count: int
+
+
+def list_digest(rules: Sequence[str]) -> str:
+    """Name a list of rules, whatever their order, by twelve hexadecimal digits."""
+    return hashlib.sha256("\n".join(sorted(rules)).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +75,7 @@ class FirewallInput:
         remembered: the last addresses of clusters, as ``remember_addresses`` gives them, by project id: of every
             project whose record names this vault, also of one that left the settings.
         reverts: what is remembered of writes that did not last.
+        attempt: the last write that did not go through.
         hold: an operator's hold on the vault.
         request: an operator's sync.
         frozen: projects whose revocation is suspected or standing, each with why. Their addresses and those of the
@@ -66,6 +93,7 @@ class FirewallInput:
     ledger: Sequence[LedgerRow] = ()
     remembered: Mapping[str, Sequence[NodeAddresses]] = field(default_factory=_nothing)
     reverts: Reverts = field(default_factory=Reverts)
+    attempt: WriteAttempt | None = None
     hold: OperatorHold | None = None
     request: SyncRequest | None = None
     frozen: Mapping[str, str] = field(default_factory=_nothing)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from keysteward.decide.firewall.case import Case
+from keysteward.decide.firewall.given import FirewallDecision
 from keysteward.decide.firewall.ranges import Range, text_of
 from keysteward.plan import Hold
 from keysteward.reasons import hold
@@ -44,6 +45,12 @@ def warnings(case: Case) -> list[Hold]:
         f"{unmerged} rules are needed, {total} after merging our own, {case.given.rule_limit} is the limit of a vault"
     )
     return [hold("nearRuleLimit", evidence)]
+
+
+def main_hold(decision: FirewallDecision) -> Hold | None:
+    """What holds the vault back: what the verdict rests on, else what is held in part. Explanations do not count."""
+    held = [hold for hold in decision.plan.held if hold.code not in EXPLAIN_ONLY]
+    return next((hold for hold in held if hold.code == decision.reason), held[0] if held else None)
 
 
 def some(ranges: Iterable[Range]) -> str:

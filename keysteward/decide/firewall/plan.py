@@ -174,5 +174,6 @@ def _look_again_at(case: Case) -> datetime | None:
     """When the passing of time alone may change what was decided."""
     given = case.given
     until = given.hold.until if given.hold is not None else None
-    times = (case.removals.next_at, case.reverts.next_try_at, until)
+    next_try_at = given.attempt.not_before if given.attempt is not None and case.differs else None
+    times = (case.removals.next_at, case.reverts.next_try_at, next_try_at, until)
     return min((at for at in times if at is not None and at > given.now), default=None)

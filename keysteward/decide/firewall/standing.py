@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from keysteward.decide.firewall.addresses import (
     ANNOUNCED,
+    CLAIMED,
     CONTROL_PLANE,
     EXTRA,
     Wanted,
@@ -80,8 +81,8 @@ class Judge:
 
     def _find(self, reason: str) -> Standing:
         kind, _, rest = reason.partition(":")
-        if kind == EXTRA:
-            # The settings are always read whole.
+        if kind in {EXTRA, CLAIMED}:
+            # The settings are always read whole, and a claim wants nothing: whoever needs the rule says so itself.
             return Standing.GONE
         if kind == CONTROL_PLANE:
             return self._of_control_plane()
