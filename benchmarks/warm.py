@@ -47,7 +47,7 @@ AFTER: Mapping[str, Sequence[str]] = {
 Each call with those that it cannot begin before. The vault index names the project, its rows say whether a run may
 start, nothing is read without the lease; the key in use comes from Atlas, the need for a list from the newest version;
 an intent stands before an act and the lease is proven before it, and the record is written only once it is.
-Clusters, addresses, the alert and the project's name decide nothing about a push, so they are in no chain.
+Clusters, the alert and the project's name decide nothing about a push, so they are in no chain.
 """
 
 METHOD = """

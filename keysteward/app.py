@@ -39,6 +39,7 @@ from keysteward.observe.network import NetworkObserver
 from keysteward.observe.project import ProjectObserver
 from keysteward.reconcile.firewall import FirewallReconciler
 from keysteward.reconcile.firewall_memory import FirewallMemory
+from keysteward.reconcile.firewall_trail import FirewallTrail
 from keysteward.reconcile.project import ProjectReconciler
 from keysteward.reconcile.runner import Reconciler, ScopeRunner
 from keysteward.reconcile.vault import VaultReconciler
@@ -185,6 +186,7 @@ def compose(
         writer=FirewallWriter(outside.resource_manager, clock, random_hex),
         state=state,
         memory=FirewallMemory(state, audit, outbox),
+        trail=FirewallTrail(state, audit, outbox),
         clock=clock,
         policy=policy,
         dry_run=settings.dry_run,

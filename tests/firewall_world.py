@@ -15,6 +15,7 @@ from keysteward.observe.network import NetworkObserver
 from keysteward.policy import FirewallPolicy, Policy
 from keysteward.reconcile.firewall import FirewallReconciler
 from keysteward.reconcile.firewall_memory import FirewallMemory
+from keysteward.reconcile.firewall_trail import FirewallTrail
 from keysteward.store.audit import Audit
 from keysteward.store.lease import TABLE, take_lease
 from keysteward.store.outbox import AnnouncementRecord, Outbox
@@ -70,6 +71,7 @@ class World:
     def a_reconciler(self, *, dry_run: bool = False, discovers: bool = False, **policy: Any) -> FirewallReconciler:
         """Another instance of the app, or one with other settings."""
         queue: Any = self
+        outbox = Outbox(self.tables, queue, ["target"])
 
         async def members() -> tuple[str, ...]:
             return self.listed
@@ -78,7 +80,8 @@ class World:
             observer=NetworkObserver(self, self, self),
             writer=FirewallWriter(self, self, self.random),
             state=self.state,
-            memory=FirewallMemory(self.state, self.audit, Outbox(self.tables, queue, ["target"])),
+            memory=FirewallMemory(self.state, self.audit, outbox),
+            trail=FirewallTrail(self.state, self.audit, outbox),
             clock=self,
             policy=Policy(default_firewall=FirewallPolicy(**policy)),
             dry_run=dry_run,

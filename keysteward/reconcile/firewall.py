@@ -24,9 +24,11 @@ from keysteward.observe.network import NetworkObserver, without_place
 from keysteward.policy import Policy
 from keysteward.reconcile.firewall_memory import KEPT_OF_EVIDENCE, FirewallMemory
 from keysteward.reconcile.firewall_orders import end_order
+from keysteward.reconcile.firewall_trail import FirewallTrail
 from keysteward.reconcile.retries import UNKNOWN_LASTS, retry_delay
 from keysteward.reconcile.runner import NOTHING_TO_DO, RunResult
 from keysteward.reconcile.stop_button import ScopeStopButton
+from keysteward.reconcile.together import all_ended
 from keysteward.reconcile.vault_inputs import RememberedVault, attempt_of, firewall_input, recall_vault
 from keysteward.store.lease import Lease
 from keysteward.store.records import AttemptRecord, FirewallRecord
@@ -94,6 +96,7 @@ class FirewallReconciler:
     writer: FirewallWriter
     state: State
     memory: FirewallMemory
+    trail: FirewallTrail
     clock: Clock
     policy: Policy
     dry_run: bool
@@ -137,7 +140,7 @@ class FirewallReconciler:
         write, acl = run.record.write, run.given.facts.acl
         if write is None or isinstance(acl, Unknown):
             return
-        if await self.memory.settle_lost_write(run.remembered, acl, self.clock.now()):
+        if await self.trail.settle_lost_write(run.remembered, acl, self.clock.now()):
             return
         run.looks.append(LOST_ANSWER_SECONDS)
 
@@ -166,7 +169,10 @@ class FirewallReconciler:
         async def intend(intent: FirewallIntent) -> None:
             intents.append(intent)
             now, again = self.clock.now(), len(intents) > 1
-            await self.memory.intend(run.remembered, run.given, run.decision, intent, now, again=again)
+            await all_ended(
+                self.trail.intend(run.remembered, run.given, run.decision, intent, now, again=again),
+                self.memory.ledger(run.remembered, run.decision.ledger),
+            )
 
         outcome = await self.writer.write(
             place,
@@ -179,7 +185,7 @@ class FirewallReconciler:
             await self._written(run, outcome)
         elif isinstance(outcome, NothingToWrite):
             if intents:
-                await self.memory.not_done(run.remembered, "the list had become right, or must not be written any more")
+                await self.trail.not_done(run.remembered, "the list had become right, or must not be written any more")
             await self._keep_ledger(run)
         else:
             await self._not_written(run, outcome, intents)
@@ -198,7 +204,7 @@ class FirewallReconciler:
         run.outcome, run.changed = "written", _told(result)
         again = outcome.after if not isinstance(outcome.after, Unknown) else outcome.answer
         warning = result.warning or _foreign_change(outcome, run.decision.ledger)
-        await self.memory.written(run.remembered, run.decision, outcome, result, warning, self.clock.now())
+        await self.trail.written(run.remembered, run.decision, outcome, result, warning, self.clock.now())
         await self._look_at_what_lasted(run, result, again)
 
     async def _look_at_what_lasted(self, run: FirewallRun, result: AfterWrite, acl: NetworkAcl) -> None:
@@ -215,7 +221,7 @@ class FirewallReconciler:
         run.outcome = outcome.code
         evidence = f"{outcome.code}: {outcome.message}"
         if intents:
-            await self.memory.not_done(run.remembered, evidence, refused=outcome.permanent)
+            await self.trail.not_done(run.remembered, evidence, refused=outcome.permanent)
         if outcome.changed:
             run.looks.append(SOON_SECONDS)
             return
@@ -278,7 +284,7 @@ class FirewallReconciler:
         end_order(
             order.record, run.decision, now, outcome=run.outcome, written=run.changed, passing=self._is_passing(run)
         )
-        await self.memory.refused_order(order.record, run.decision, now)
+        await self.trail.refused_order(order.record, run.decision, now)
         await self.state.save_operation(order)
         waiting = [o for o in orders.values() if not o.record.ended and o is not order]
         return order.record.ended and bool(waiting)

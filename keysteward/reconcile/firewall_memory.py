@@ -1,5 +1,5 @@
 """
-What a run keeps of a vault's firewall: addresses, the ledger, the trail of writes, the verdict, and what was told.
+What a run keeps of a vault's firewall: addresses, the ledger, the verdict, and what was told of it.
 
 The order matters where a crash may come in between: what a later run could not find out again is written first.
 """
@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from keysteward.act.write_firewall import FirewallIntent, Written
 from keysteward.decide.firewall.addresses import projects_named, remember_addresses
-from keysteward.decide.firewall.given import FirewallDecision, FirewallInput, list_digest
-from keysteward.decide.firewall.ledger import OWNED, AfterWrite
+from keysteward.decide.firewall.given import FirewallDecision, FirewallInput
+from keysteward.decide.firewall.ledger import OWNED
 from keysteward.decide.firewall.notes import main_hold
 from keysteward.facts import Unknown
-from keysteward.network_facts import LedgerRow, Membership, NetworkAcl, ProjectAddresses
+from keysteward.network_facts import LedgerRow, Membership, ProjectAddresses
 from keysteward.plan import Hold
-from keysteward.reasons import REASONS, Severity, hold
+from keysteward.reasons import REASONS, Severity
 from keysteward.reconcile import operations
 from keysteward.reconcile.retries import UNKNOWN_LASTS
+from keysteward.reconcile.together import all_ended
 from keysteward.reconcile.vault_inputs import (
     RememberedVault,
     addresses_record,
@@ -36,21 +36,13 @@ from keysteward.store.lease import Lease
 from keysteward.store.outbox import Outbox
 from keysteward.store.records import (
     AuditRecord,
-    FirewallRecord,
-    FirewallWriteRecord,
     HoldRecord,
     LedgerRecord,
-    OperationRecord,
     OutcomeRecord,
 )
 from keysteward.store.state import State, Stored
 from keysteward.vocabulary import Scope
 
-MAY_COME_LATE = timedelta(minutes=5)
-"""A write whose answer was lost may still be carried out. Unverified: how late Resource Manager can be."""
-MOST_CORRELATION_IDS = 20
-MOST_TOLD = 100
-"""Rules that one announcement names; the audit trail has them all."""
 ROWS_AT_ONCE = 16
 TOLD_ANEW = frozenset({"alertOnly", "rangeTooWide", "largeRemoval"})
 """Holds that are about certain rules: other rules make another hold."""
@@ -132,10 +124,7 @@ class FirewallMemory:
             if not stored.etag or stored.record != record:
                 stored.record = record
                 changed.append(stored)
-        # Every one is waited for: a failure of one may not leave the others behind, to be written later.
-        ended = await asyncio.gather(*map(save, changed), *map(forget, gone), return_exceptions=True)
-        for failure in filter(None, ended):
-            raise failure
+        await all_ended(*map(save, changed), *map(forget, gone))
         for network in gone:
             del remembered.stored_ledger[network]
 
@@ -160,84 +149,6 @@ class FirewallMemory:
                 evidence=f"{len(decision.lost)} rules of ours are not there any more{by}",
             )
         )
-
-    async def intend(
-        self,
-        remembered: RememberedVault,
-        given: FirewallInput,
-        decision: FirewallDecision,
-        intent: FirewallIntent,
-        now: datetime,
-        *,
-        again: bool,
-    ) -> None:
-        """
-        Write down what is about to be written. *again*: this run's intent before it is void.
-
-        The record first: it names the audit row. All of it stands before the request goes out.
-        """
-        record = remembered.stored.record.firewall
-        if again:
-            await self.not_done(remembered, "the rules changed before they were written; planned anew")
-        elif record.write is not None:
-            evidence = "no answer was recorded, and the next write came before the list told what became of it"
-            await self.audit.close(record.write.audit_key, "unknown", evidence=evidence)
-        key = self.audit.new_key(now)
-        record.write = FirewallWriteRecord(at=now, audit_key=key, list_digest=list_digest(intent.rules))
-        record.reverts = reverts_record(decision.reverts)
-        _keep_ids(record, (intent.correlation_id,))
-        await self.state.save_vault(remembered.stored)
-        await asyncio.gather(
-            self.audit.add_at(key, _intent(remembered, given, decision, intent, now)),
-            self.ledger(remembered, decision.ledger),
-        )
-
-    async def not_done(self, remembered: RememberedVault, evidence: str, *, refused: bool = False) -> None:
-        """Close the trail of a write of this run that certainly did not happen."""
-        record = remembered.stored.record.firewall
-        assert record.write is not None, "intended in this run"
-        await self.audit.close(record.write.audit_key, "refused" if refused else "notDone", evidence=evidence)
-        record.write = None
-
-    async def settle_lost_write(self, remembered: RememberedVault, acl: NetworkAcl, now: datetime) -> bool:
-        """Close the trail of a write whose answer was not recorded; False: it may still be carried out."""
-        record = remembered.stored.record.firewall
-        write = record.write
-        assert write is not None, "asked where one is open"
-        if list_digest(acl.ip_rules) == write.list_digest:
-            evidence = "no answer was recorded; the list stands as it was sent. Rules that it brought may be nobody's: "
-            evidence += "POST claims makes them ours"
-            await self.audit.close(write.audit_key, "done", after=_text(acl.ip_rules), evidence=evidence)
-        elif now - write.at >= MAY_COME_LATE:
-            evidence = "no answer was recorded, and the list is not as it was sent"
-            await self.audit.close(write.audit_key, "notDone", evidence=evidence)
-        else:
-            return False
-        record.write = None
-        return True
-
-    async def written(
-        self,
-        remembered: RememberedVault,
-        decision: FirewallDecision,
-        outcome: Written,
-        result: AfterWrite,
-        warning: str | None,
-        now: datetime,
-    ) -> None:
-        """Close the trail of a write that was answered, and tell of it."""
-        record = remembered.stored.record.firewall
-        _keep_ids(record, outcome.correlation_ids)
-        assert record.write is not None, "intended before it was sent"
-        key, seen = record.write.audit_key, _seen_after(outcome)
-        evidence = _evidence(result, warning)
-        await self.audit.close(key, "done", after=_text(seen.ip_rules), evidence=evidence)
-        data = _change(remembered.vault, decision, result, warning, evidence)
-        await self.outbox.announce(
-            "FirewallChanged", str(Scope.vault(remembered.vault)), now, f"{remembered.vault}-changed-{key}", data
-        )
-        record.write = None
-        await self.state.save_vault(remembered.stored)
 
     async def verdict(
         self,
@@ -302,25 +213,6 @@ class FirewallMemory:
         once = f"{remembered.vault}-held-{found.code}-{before}"
         await self.outbox.announce("FirewallHeld", scope, now, once, {"vault": remembered.vault, **found.data})
 
-    async def refused_order(self, order: OperationRecord, decision: FirewallDecision, now: datetime) -> None:
-        """Keep who wanted what, and why, of an order that this run ended without doing it."""
-        if order.state not in {"held", "failed"}:
-            return
-        error = order.error or {}
-        await self.audit.add(
-            AuditRecord(
-                at=now,
-                who=order.who,
-                what="refusedToAct",
-                scope=str(Scope.vault(order.vault or "")),
-                reason=order.reason,
-                result=order.state,
-                operation_id=order.operation_id,
-                evidence=f"{order.kind}: {error.get('code')}: {error.get('detail')}",
-                digest=decision.plan.digest,
-            )
-        )
-
 
 def _is_told(found: Hold) -> bool:
     return REASONS[found.code].severity is not Severity.INFO
@@ -338,69 +230,3 @@ def _hold_record(before: HoldRecord | None, found: Hold | None, now: datetime) -
         runbook=found.runbook,
         since=since,
     )
-
-
-def _keep_ids(record: FirewallRecord, ids: Sequence[str]) -> None:
-    record.correlation_ids = list(dict.fromkeys((*record.correlation_ids, *ids)))[-MOST_CORRELATION_IDS:]
-
-
-def _intent(
-    remembered: RememberedVault,
-    given: FirewallInput,
-    decision: FirewallDecision,
-    intent: FirewallIntent,
-    now: datetime,
-) -> AuditRecord:
-    """Both full lists: from them a rule that was lost can be put back."""
-    request = given.request
-    order = remembered.operations[request.operation_id].record if request is not None else None
-    return AuditRecord(
-        at=now,
-        who=order.who if order is not None else operations.APP,
-        what="writeIpRules",
-        scope=str(Scope.vault(remembered.vault)),
-        reason=order.reason if order is not None else decision.reason,
-        result="intended",
-        before=_text(intent.before.ip_rules),
-        after=_text(intent.rules),
-        operation_id=order.operation_id if order is not None else None,
-        evidence="; ".join(f"{c.check}: {c.evidence}" for c in decision.checks)[:4000],
-        digest=decision.plan.digest,
-    )
-
-
-def _text(rules: Sequence[str]) -> str:
-    return ", ".join(rules)
-
-
-def _seen_after(outcome: Written) -> NetworkAcl:
-    seen = outcome.after if not isinstance(outcome.after, Unknown) else outcome.answer
-    assert not isinstance(seen, Unknown), "asked where the write was answered"
-    return seen
-
-
-def _evidence(result: AfterWrite, warning: str | None) -> str:
-    parts = [f"{len(result.confirmed)} rules became ours, {len(result.removed)} left"]
-    if result.not_kept:
-        parts.append(f"not kept: {_text([str(row.network) for row in result.not_kept])}")
-    if warning is not None:
-        parts.append(f"{warning}: {hold(warning, '').remedy}")
-        parts += [f"of others, gone: {_text(result.foreign_gone)}"] if result.foreign_gone else []
-        parts += [f"of others, new: {_text(result.foreign_new)}"] if result.foreign_new else []
-    return "; ".join(parts)
-
-
-def _change(
-    vault: str, decision: FirewallDecision, result: AfterWrite, warning: str | None, evidence: str
-) -> dict[str, Any]:
-    added, removed = ([str(row.network) for row in rows] for rows in (result.confirmed, result.removed))
-    return {
-        "vault": vault,
-        "added": added[:MOST_TOLD],
-        "addedCount": len(added),
-        "removed": removed[:MOST_TOLD],
-        "removedCount": len(removed),
-        "reasons": sorted({action.reason for action in decision.plan.actions}),
-        "digest": decision.plan.digest,
-        "warning": hold(warning, evidence).data if warning is not None else None,
-    }

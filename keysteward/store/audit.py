@@ -44,13 +44,15 @@ class Audit:
         """Append a record under a key that was made before, so that it can be remembered before it is written."""
         await self._tables.insert(TABLE, "audit", key, _columns(record))
 
+    async def find(self, key: str) -> AuditRecord | None:
+        """Read the record of a key; None where it was never written."""
+        row = await self._tables.get(TABLE, "audit", key)
+        return from_columns(AuditRecord, row.values) if row is not None else None
+
     async def close(self, key: str, result: str, after: str | None = None, evidence: str | None = None) -> None:
         """Say how an intended act ended. A record that is closed already stays as it is."""
-        row = await self._tables.get(TABLE, "audit", key)
-        if row is None:
-            return
-        record = from_columns(AuditRecord, row.values)
-        if record.result != "intended":
+        record = await self.find(key)
+        if record is None or record.result != "intended":
             return
         record.result = result
         record.after = after if after is not None else record.after

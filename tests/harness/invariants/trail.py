@@ -12,6 +12,7 @@ from tests.harness.evidence import (
     record_of,
     rows_of,
     runs_of_projects,
+    scopes_of_runs,
     target_of,
     writes_to,
 )
@@ -103,22 +104,32 @@ def identifiers_are_in_the_history(played: Played) -> Iterator[str]:
 
 
 def addresses_are_in_the_history(played: Played) -> Iterator[str]:
-    """Whatever addresses a run that came to its end was told of are the history's latest."""
-    for project, runs in runs_of_projects(played).items():
+    """Whatever addresses a vault's run that came to its end was told of are the history's latest."""
+    scopes = scopes_of_runs(played)
+    for sent in played.wire.sent:
+        run, project = sent.run, sent.project_id or ""
+        if not sent.request.path.endswith("/ipAddresses") or sent.heard_at is None or sent.told is None:
+            continue
+        of_vault = run.kind == "message" and scopes.get(run.number, "").startswith("vault:")
+        if not of_vault or run.outcome != "ran" or run.ended_at is None or not _was_on_a_vault(played, run, project):
+            continue
         noted = [
-            (w.loop_at, "".join(str(w.values[n]) for n in sorted(w.values) if n.startswith("json")))
-            for w in writes_to(played, "keystewardHistory")
-            if w.partition == project and w.key.startswith("addresses.")
+            w for w in writes_to(played, "keystewardHistory") if w.partition == project and w.loop_at <= run.ended_at
         ]
-        for run in runs:
-            told = [s for s in _heard(played, run) if s.request.path.endswith("/ipAddresses") and s.told is not None]
-            if run.outcome != "ran" or run.ended_at is None or not told:
-                continue
-            by_then = [text for at, text in noted if at <= run.ended_at]
-            wanted = {a for row in told[-1].told["services"]["clusters"] for a in row["outbound"]}
-            latest = by_then[-1] if by_then else ""
-            if any(f'"{address}"' not in latest for address in wanted):
-                yield f"{run}: was told of addresses that the history does not have"
+        noted = sorted((w for w in noted if w.key.startswith("addresses.")), key=lambda w: w.key)
+        latest = "".join(str(v) for n, v in sorted(noted[-1].values.items()) if n.startswith("json")) if noted else ""
+        wanted = {a for row in sent.told["services"]["clusters"] for a in row["outbound"]}
+        if any(f'"{address}"' not in latest for address in wanted):
+            yield f"{run}: was told of addresses that the history does not have"
+
+
+def _was_on_a_vault(played: Played, run: Run, project: str) -> bool:
+    """Whether the project counted for the vault by its record, and by its block where the run read that."""
+    before = [w for w in writes_to(played, "keystewardRecords", project) if w.loop_at < run.began_at]
+    if not before or record_of(before[-1].values).get("vault") is None:
+        return False
+    asked = any(s.reads_encryption and s.project_id == project for s in played.wire.sent if s.run is run)
+    return bool(_told(played, run, project)) or not asked
 
 
 def history_is_in_order(played: Played) -> Iterator[str]:
