@@ -2,8 +2,8 @@
 
 import azure.functions as func
 
-from functions import event_grid, health, holds, openapi, operations, projects, timers, vaults, work_queue
+from functions import alerts, event_grid, health, holds, openapi, operations, projects, timers, vaults, work_queue
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-for family in (event_grid, health, holds, openapi, operations, projects, timers, vaults, work_queue):
+for family in (alerts, event_grid, health, holds, openapi, operations, projects, timers, vaults, work_queue):
     app.register_functions(family.bp)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cold, firewall_plan, machine, memory, report, steady, storm, warm
+from benchmarks import address, cold, firewall_plan, machine, memory, report, steady, storm, sync_requests, warm
 from benchmarks.figure import Figure
 from simulator.latencies import REALISTIC
 
@@ -22,6 +22,8 @@ FIGURES: Mapping[str, Callable[[], Awaitable[Figure]]] = {
     "cold": cold.measure,
     "memory": memory.measure,
     "plan": firewall_plan.measure,
+    "sync": sync_requests.measure,
+    "address": address.measure,
 }
 
 

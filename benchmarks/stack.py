@@ -34,7 +34,8 @@ SEED = 20260901
 EVENTS = "/runtime/webhooks/eventgrid?functionName="
 TRIES_SECONDS = 0.02
 _RUN = re.compile(
-    r"keysteward\.runner: (?P<outcome>\w+)\b.* scope=project:(?P<project>[0-9a-f]{24})\b.* because=(?P<why>\w+)"
+    r"keysteward\.runner: (?:firewall )?(?P<outcome>\w+)\b.*"
+    r" scope=(?P<kind>project|vault):(?P<name>[0-9a-z-]+)\b.* because=(?P<why>\w+)"
 )
 
 
@@ -49,12 +50,13 @@ class CloudCall:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One reconcile that came to its end, as the app's log tells it."""
+    """One reconcile that came to its end, as the app's log tells it. *name*: the project's id or the vault's name."""
 
     seen_at: float
-    project_id: str
+    name: str
     outcome: str
     because: str
+    kind: str = "project"
 
 
 @dataclass
@@ -70,6 +72,9 @@ class Stack:
     tap: StorageTap | None
     cloud_calls: list[CloudCall] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    """Of projects."""
+    syncs: list[Run] = field(default_factory=list)
+    """Runs of vaults."""
 
     async def deliver(self, function: str, events: object) -> int:
         """Deliver events as Event Grid does; returns the status."""
@@ -78,9 +83,9 @@ class Stack:
         )
         return answer.status_code
 
-    async def run_timer(self) -> None:
-        """Fan out one reconcile of every project, as the timer does."""
-        answer = await self.http.post(f"{self.host.url}/admin/functions/reconcile_projects", json={"input": ""})
+    async def run_timer(self, function: str = "reconcile_projects") -> None:
+        """Fan out one reconcile of every project, or of every vault (``sync_firewalls``), as the timer does."""
+        answer = await self.http.post(f"{self.host.url}/admin/functions/{function}", json={"input": ""})
         answer.raise_for_status()
 
     async def reconcile_all(self, seconds: float = 60.0) -> None:
@@ -88,7 +93,15 @@ class Stack:
         before = len(self.runs)
         await self.run_timer()
         wanted = {member.project_id for member in self.members}
-        await eventually(lambda: wanted <= {run.project_id for run in self.runs[before:]}, seconds, self.log_tail)
+        await eventually(lambda: wanted <= {run.name for run in self.runs[before:]}, seconds, self.log_tail)
+
+    async def sync_all(self, seconds: float = 60.0) -> list[Run]:
+        """Run the timer of the firewalls, wait until every vault has been reconciled for it, and return those runs."""
+        before = len(self.syncs)
+        await self.run_timer("sync_firewalls")
+        wanted = {member.vault for member in self.members}
+        await eventually(lambda: wanted <= {run.name for run in self.syncs[before:]}, seconds, self.log_tail)
+        return self.syncs[before:]
 
     def log_tail(self) -> str:
         """The end of the host's log, for whoever must explain why something did not come about."""
@@ -99,13 +112,15 @@ class Stack:
 
     def note_line(self, line: str) -> None:
         if (run := run_told_by(line)) is not None:
-            self.runs.append(run)
+            (self.runs if run.kind == "project" else self.syncs).append(run)
 
 
 def run_told_by(line: str) -> Run | None:
-    """Read a line of the host's log; None where it does not tell that a project's reconcile came to its end."""
+    """Read a line of the host's log; None where it does not tell that a reconcile of project or vault ended."""
     found = _RUN.search(line)
-    return Run(time.perf_counter(), found["project"], found["outcome"], found["why"]) if found is not None else None
+    if found is None:
+        return None
+    return Run(time.perf_counter(), found["name"], found["outcome"], found["why"], found["kind"])
 
 
 @contextlib.asynccontextmanager
@@ -120,11 +135,17 @@ async def azurite(*, deep_queue: bool = False) -> AsyncIterator[Azurite]:
 
 @contextlib.asynccontextmanager
 async def app_stack(
-    projects: int, latencies: LatencyTable, *, clusters: int = 3, tapped: bool = False, deep_queue: bool = False
+    projects: int,
+    latencies: LatencyTable,
+    *,
+    clusters: int = 3,
+    sharing: int = 1,
+    tapped: bool = False,
+    deep_queue: bool = False,
 ) -> AsyncIterator[Stack]:
-    """Run the app with so many projects until the block ends, each of them reconciled once."""
+    """Run the app with so many projects, *sharing* on each vault, until the block ends, each reconciled once."""
     cloud = Cloud(SimulatedClock.flowing(), SEED, latencies)
-    members = populate(cloud, projects, clusters)
+    members = populate(cloud, projects, clusters, sharing)
     async with contextlib.AsyncExitStack() as parts:
         storage = (await parts.enter_async_context(azurite(deep_queue=deep_queue))).connection_string
         tap = await parts.enter_async_context(StorageTap.before(storage)) if tapped else None

@@ -42,6 +42,11 @@ class StorageCall:
         """Path and query without their escapes."""
         return unquote_plus(self.request.split(b" ", 2)[1].decode("latin-1"))
 
+    @property
+    def table(self) -> str:
+        """The name of the table that the call is about; of a call to a queue, the queue's."""
+        return self.target.split("/")[2].partition("(")[0].partition("?")[0]
+
     def mentions(self, *words: str) -> bool:
         """Whether the call is about one of these, by its address, its body, or the message that it puts in a queue."""
         text = self.target + self.request.partition(b"\r\n\r\n")[2].decode("utf-8", "replace") + self.queued_text

@@ -83,8 +83,8 @@ async def measure(hints: int = HINTS) -> Figure:
 
 def figure_of(storm: Storm) -> Figure:
     """Put a storm into the figure."""
-    by_hint = Counter(run.project_id for run in storm.runs if run.because != "wakeUp")
-    of_all = Counter(run.project_id for run in storm.runs)
+    by_hint = Counter(run.name for run in storm.runs if run.because != "wakeUp")
+    of_all = Counter(run.name for run in storm.runs)
     faults = [f"{project}: Atlas does not hold the last version" for project in storm.lost]
     if storm.poisoned:
         faults.append(f"{storm.poisoned} messages were given up")

@@ -114,12 +114,12 @@ def figure_of(seen: Sequence[Rotation]) -> Figure:
 async def _quiet(stack: Stack, member: Member, begun: int) -> None:
     """Wait until a hint would not be spaced out, and the host is not too busy with pushes to fetch its message."""
     await eventually(lambda: begun - _pushed(stack) < MOST_PUSHES, 60, stack.log_tail)
-    last = max(run.seen_at for run in stack.runs if run.project_id == member.project_id)
+    last = max(run.seen_at for run in stack.runs if run.name == member.project_id)
     await eventually(lambda: time.perf_counter() - last > APART_SECONDS, 30, stack.log_tail)
 
 
 def _pushed(stack: Stack) -> int:
-    return len({run.project_id for run in stack.runs if run.outcome == "pushed"})
+    return len({run.name for run in stack.runs if run.outcome == "pushed"})
 
 
 async def _rotate(stack: Stack, member: Member) -> Rotation:
@@ -173,8 +173,7 @@ _STORAGE = {
 
 
 def _storage_name(call: StorageCall, named: Mapping[str, float]) -> str | None:
-    table = call.target.split("/")[2].partition("(")[0].partition("?")[0]
-    return next((name for name in _STORAGE.get((call.method, table), ()) if name not in named), None)
+    return next((name for name in _STORAGE.get((call.method, call.table), ()) if name not in named), None)
 
 
 def _cloud_name(call: CloudCall) -> str | None:

@@ -1,4 +1,4 @@
-"""The simulated world of the benchmarks: several projects, each with a vault and a key of its own, all healthy."""
+"""The simulated world of the benchmarks: several projects and their vaults, each vault with a key, all healthy."""
 
 from __future__ import annotations
 
@@ -22,18 +22,38 @@ class Member:
     vault: str
 
 
-def populate(cloud: Cloud, projects: int, clusters: int = 3) -> list[Member]:
-    """Add projects with encrypted clusters and one key version each, and the app's service account."""
+def populate(cloud: Cloud, projects: int, clusters: int = 3, sharing: int = 1) -> list[Member]:
+    """
+    Add projects with encrypted clusters, vaults with one key version each, and the app's service account.
+
+    *sharing*: how many projects use one vault, and its key.
+    """
     cloud.atlas.add_service_account(CLIENT_ID, CLIENT_SECRET)
-    members = [Member(f"64b0c1d2e3f4{number:012x}", f"kv-bench-{number:03}") for number in range(1, projects + 1)]
+    members = [
+        Member(f"64b0c1d2e3f4{number:012x}", f"kv-bench-{(number - 1) // sharing + 1:03}")
+        for number in range(1, projects + 1)
+    ]
+    born = cloud.clock.now() - KEY_AGE
+    identifiers: dict[str, str] = {}
     for member in members:
-        born = cloud.clock.now() - KEY_AGE
-        vault = cloud.key_vault.add_vault(member.vault)
-        identifier = vault.create_key(KEY, created_at=born, expires_at=born + LIFE)
+        if member.vault not in identifiers:
+            vault = cloud.key_vault.add_vault(member.vault)
+            identifiers[member.vault] = vault.create_key(KEY, created_at=born, expires_at=born + LIFE)
+        identifier = identifiers[member.vault]
         cloud.atlas.add_project(member.project_id, member.vault, key_identifier=identifier, identifier_since=born)
         for number in range(clusters):
             cloud.atlas.add_cluster(member.project_id, f"cluster-{number}")
     return members
+
+
+def close(cloud: Cloud, vault: str) -> None:
+    """Let nobody into a vault but the app: whoever else needs it waits for a rule of ours."""
+    cloud.vault_writers.set_network(vault, default_action="Deny", ip_rules=[f"{cloud.app_address}/32"])
+
+
+def announce(cloud: Cloud, member: Member, *addresses: str) -> None:
+    """Let Atlas announce that the first cluster of a project will use *addresses*, and no others."""
+    cloud.atlas.readdress_cluster(member.project_id, "cluster-0", announced=addresses)
 
 
 def new_version(cloud: Cloud, member: Member) -> str:

@@ -26,6 +26,7 @@ def invite(timeline: Timeline, stage: Stage) -> None:
 def _commands(app: str, control: str) -> list[tuple[str, str]]:
     key = f"-H 'x-functions-key: {FUNCTION_KEY}'"
     json_body = "-H 'Content-Type: application/json'"
+    vault = f"{app}/api/vaults/{VAULT}"
     project, versions = f"{app}/api/projects/{PROJECT_ID}", f"{control}/vaults/{VAULT}/keys/{KEY}/versions"
     return [
         ("What the app knows, and what it would do now and why", f"curl -s {key} {project}"),
@@ -44,6 +45,18 @@ def _commands(app: str, control: str) -> list[tuple[str, str]]:
             f"curl -s -X POST {key} {json_body} -d '{{\"reason\": \"trying it out\"}}' '{project}/rotate?wait=60'",
         ),
         ("Let Atlas refuse the next change", _fault(control)),
+        (
+            "Give a cluster a second shard ..",
+            f"curl -s -X POST -d '{{\"shards\": 2}}' {control}/projects/{PROJECT_ID}/clusters/ledger/shard",
+        ),
+        (
+            ".. see who has to be let into the vault now ..",
+            f"curl -s {key} {vault}",
+        ),
+        (
+            ".. and let them in",
+            f"curl -s -X POST {key} {json_body} -d '{{\"reason\": \"trying it out\"}}' '{vault}/sync?wait=60'",
+        ),
         ("Is it well? (open to anybody)", f"curl -s {app}/api/health"),
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from demo.cloud import PROJECT_ID
+from demo.cloud import PROJECT_ID, VAULT
 
 type Json = dict[str, Any]
 
@@ -29,6 +29,15 @@ class Operator:
     def look(self) -> Json:
         """A fresh look at the project: checks and plan."""
         return self._json(self.http.get(f"/api/projects/{PROJECT_ID}"))
+
+    def vault(self) -> Json:
+        """What the app remembers of the vault's firewall."""
+        vaults = self._json(self.http.get("/api/vaults"))["vaults"]
+        return dict(next(one for one in vaults if one["vault"] == VAULT))
+
+    def sync(self, reason: str) -> Json:
+        """Order a sync of the vault's firewall, and give the operation at its end."""
+        return self._json(self.http.post(f"/api/vaults/{VAULT}/sync?wait=20", json={"reason": reason}))
 
     def audit(self) -> list[Json]:
         """The audit trail, newest first."""

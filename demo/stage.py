@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from demo.children import Child
-from demo.cloud import CLIENT_ID, CLIENT_SECRET, PROJECT_ID, Cloud
+from demo.cloud import CLIENT_ID, CLIENT_SECRET, PROJECT_ID, VAULT, Cloud
 from demo.errors import NotObservedError, StageError
 from demo.operator import Operator
 from devhost.azurite import AzuriteError, start_azurite
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FUNCTION_KEY = "demo-key"
 _POLL_SECONDS = 0.15
 _ANSWER_SECONDS = 30.0
+_ONCE_A_YEAR = "0 0 3 1 1 *"
 # Every setting is named: what local.settings.json says must not change the story.
 _SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
@@ -33,16 +34,18 @@ _SETTINGS = {
     "ATLAS_BASE_URL": "",
     "ATLAS_AZURE_CLIENT_SECRET": "",
     "AZURE_CLIENT_ID": "",
-    "KEYSTEWARD_POLICY": "",
+    # The app's clock is the real one, so a deleted cluster's rules cannot wait for their hours.
+    "KEYSTEWARD_POLICY": json.dumps({"vaults": {VAULT: {"firewall": {"removeAfterHours": 0}}}}),
     "KEYSTEWARD_AUTH": "",
     "KEYSTEWARD_DRY_RUN": "",
     "KEYSTEWARD_NOTIFY": "",
     "KEYSTEWARD_SECRET_EXPIRY": "",
     "KEYSTEWARD_ATLAS_WEBHOOK_SECRET": "",
     "RECONCILE_SCHEDULE": "",
-    "FIREWALL_SCHEDULE": "",
+    # What looks at the vault comes only when the story runs it: a cluster has to be seen hanging.
+    "FIREWALL_SCHEDULE": _ONCE_A_YEAR,
     "WATCH_SCHEDULE": "",
-    "DAILY_SCHEDULE": "",
+    "DAILY_SCHEDULE": _ONCE_A_YEAR,
 }
 
 
@@ -56,9 +59,8 @@ class Stage:
     control_url: str
     children: tuple[Child, ...]
 
-    @property
-    def event_endpoint(self) -> str:
-        return f"{self.host_url}/runtime/webhooks/eventgrid?functionName=key_vault_events&code={FUNCTION_KEY}"
+    def event_endpoint(self, function: str) -> str:
+        return f"{self.host_url}/runtime/webhooks/eventgrid?functionName={function}&code={FUNCTION_KEY}"
 
     def check(self) -> None:
         """Raise StageError if a process has ended."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.cloud import CLUSTERS, KEY, OK, PROJECT_NAME, VAULT, age_alert, pushed_identifier, taken_by
 from demo.errors import NotObservedError
+from demo.firewall import FirewallStory
 
 if TYPE_CHECKING:
     from demo.cloud import Cloud
@@ -56,7 +57,9 @@ class Story:
         self._repair()
         self._refuse()
         self._ignore()
-        self._finish()
+        firewall = FirewallStory(self.stage, self.timeline, self.observed)
+        firewall.tell(6)
+        self._finish(firewall.writes)
 
     def _learn(self) -> None:
         say = self.timeline
@@ -72,7 +75,7 @@ class Story:
         say.row(
             "Atlas", f"alert open: {short(self.in_use)} is in use since {project['identifierSince'][:10]}, over 90 days"
         )
-        self.cloud.subscribe(self.stage.event_endpoint)
+        self.cloud.subscribe(self.stage.event_endpoint("key_vault_events"))
         say.row("Event Grid", "subscription made; the app's endpoint passed the handshake")
         begun = self.cloud.mark()
         self.operator.run_timer()
@@ -168,13 +171,17 @@ class Story:
         )
         self._proved("doubled and reordered events changed nothing", "the same identifier, no further push")
 
-    def _finish(self) -> None:
+    def _finish(self, vault_writes: int) -> None:
         operation = self._succeeded()
         self.timeline.row("Keysteward", f"meanwhile: {operation['steps'][-1]['what']}")
         pushes = [pushed_identifier(one) for one in self.cloud.pushes()]
         if len(pushes) != 2 or pushes[-1] != self.in_use:  # noqa: PLR2004 - one for each good version of the story
             raise NotObservedError(f"two pushes in the whole story; seen: {[short(one) for one in pushes]}")
-        self._proved("nothing else was ever changed", f"2 changes in {len(self.cloud.requests())} requests")
+        changes = len(self.cloud.changes())
+        if changes != len(pushes) + vault_writes or len(self.cloud.vault_writes()) != vault_writes:
+            raise NotObservedError(f"2 pushes and {vault_writes} writes of rules in the whole story; seen: {changes}")
+        evidence = f"2 pushes and {vault_writes} writes of rules in {len(self.cloud.requests())} requests"
+        self._proved("nothing else was ever changed", evidence)
 
     # What the steps have in common
 

@@ -21,6 +21,7 @@ _STYLES = {
     "Atlas": "green",
     "Keysteward": "bold cyan",
     "Operator": "yellow",
+    "Terraform": "red",
     "Demo": "dim",
 }
 

@@ -95,7 +95,7 @@ class Endpoint:
     @property
     def orders(self) -> bool:
         """Whether it answers with an operation, and says in Location where to follow it."""
-        return 202 in self.answers  # noqa: PLR2004 - the status
+        return {200, 202} <= self.answers.keys()
 
     @property
     def all_problems(self) -> tuple[str, ...]:

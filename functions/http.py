@@ -78,6 +78,7 @@ class Reply:
 type Answered = msgspec.Struct | Reply
 type Handler = Callable[[Call], Awaitable[Answered]]
 type OpenHandler = Callable[[], Awaitable[Answered]]
+type SignedHandler = Callable[[func.HttpRequest], Awaitable[Answered]]
 type Trigger = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
@@ -125,6 +126,19 @@ class Routes:
             async def answer(req: func.HttpRequest) -> func.HttpResponse:
                 _refuse_unknown_parameters(endpoint, _query(req))
                 return json_response(await handler())
+
+            return self._register(endpoint, handler, answer, func.AuthLevel.ANONYMOUS)
+
+        return register
+
+    def signed(self, endpoint: Endpoint) -> Callable[[SignedHandler], Trigger]:
+        """Register a handler that anybody reaches, and that looks at the signature of the call before anything else."""
+        assert endpoint.need is None, "a route that needs somebody is served behind the door"
+
+        def register(handler: SignedHandler) -> Trigger:
+            async def answer(req: func.HttpRequest) -> func.HttpResponse:
+                _refuse_unknown_parameters(endpoint, _query(req))
+                return json_response(await handler(req))
 
             return self._register(endpoint, handler, answer, func.AuthLevel.ANONYMOUS)
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from functions import health, holds, operations, projects, vaults
+from functions import alerts, health, holds, operations, projects, vaults
 from functions.door import AUTH_LEVEL, Need
 from functions.endpoint import Endpoint
 from functions.http import Answered, Call, Reply, Routes
@@ -13,7 +13,15 @@ bp = routes.bp
 
 def endpoints() -> list[Endpoint]:
     """Every route that the app declares."""
-    families = (health.routes, holds.routes, operations.routes, projects.routes, vaults.routes, routes)
+    families = (
+        alerts.routes,
+        health.routes,
+        holds.routes,
+        operations.routes,
+        projects.routes,
+        vaults.routes,
+        routes,
+    )
     return [endpoint for family in families for endpoint in family.endpoints]
 
 

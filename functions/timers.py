@@ -13,6 +13,7 @@ log = get_logger("keysteward.timers")
 
 # Not "%RECONCILE_SCHEDULE%": the host knows no defaults, and a timer whose setting is absent would never fire.
 RECONCILE_SCHEDULE = schedule_of("RECONCILE_SCHEDULE", os.environ)
+FIREWALL_SCHEDULE = schedule_of("FIREWALL_SCHEDULE", os.environ)
 WATCH_SCHEDULE = schedule_of("WATCH_SCHEDULE", os.environ)
 DAILY_SCHEDULE = schedule_of("DAILY_SCHEDULE", os.environ)
 
@@ -28,6 +29,19 @@ async def reconcile_projects(timer: func.TimerRequest) -> None:
         return
     count = await app.fleet.fan_out()
     log.info("reconciles asked for", extra={"count": count, "past_due": timer.past_due})
+
+
+@bp.function_name("sync_firewalls")
+@bp.timer_trigger(arg_name="timer", schedule=FIREWALL_SCHEDULE, run_on_startup=False, use_monitor=True)
+async def sync_firewalls(timer: func.TimerRequest) -> None:
+    """Ask for a sync of the firewall of every vault."""
+    try:
+        app = await get_app()
+    except MisconfiguredError:
+        log.error("settings are wrong: no firewall is synced; see /api/health")  # noqa: TRY400 - the problems were logged
+        return
+    count = await app.fleet.fan_out_vaults()
+    log.info("syncs asked for", extra={"count": count, "past_due": timer.past_due})
 
 
 # The monitor writes a blob at every run to make up for one that was missed, and the next run is a minute away anyhow.

@@ -32,8 +32,9 @@ from keysteward.clients.read_only import make_http
 from keysteward.clients.resource_manager import ResourceManagerClient
 from keysteward.clock import Clock, SystemClock
 from keysteward.fleet import Fleet
+from keysteward.hints import Hints
 from keysteward.logs import get_logger
-from keysteward.messages import QUEUE, ReconcileMessage, VaultHint, decode, encode
+from keysteward.messages import QUEUE, AccessHint, Hint, Message, ReconcileMessage, VaultHint, decode, encode
 from keysteward.observe.keys import KeyReader
 from keysteward.observe.network import NetworkObserver
 from keysteward.observe.project import ProjectObserver
@@ -103,37 +104,34 @@ class App:
         except InvalidNameError as error:
             log.warning("a queue message was dropped", extra={"why": str(error)})
             return "dropped"
-        if isinstance(message, VaultHint):
+        if isinstance(message, VaultHint | AccessHint):
             return await self._handle_hint(message, sent_at)
         if not await self.fleet.looks_after(message.scope):
             log.warning("a message for a scope that is not in the settings", extra={"scope": str(message.scope)})
             return "dropped"
         return await self.runner.handle(message, sent_at)
 
-    async def _handle_hint(self, hint: VaultHint, sent_at: datetime | None) -> str:
-        """Find the projects that a vault's event is about; the first is reconciled at once, the others by messages."""
-        users = await self.state.projects_using(hint.vault)
-        members = await self.fleet.members()
-        keys = {p: key for p, key in users.items() if p in members}
-        ours = [p for p, key in keys.items() if hint.key is None or key == hint.key.lower()]
-        messages = [ReconcileMessage(Scope.project(p), hint.because, hinted=True) for p in ours]
+    async def _handle_hint(self, hint: Hint, sent_at: datetime | None) -> str:
+        """Find the scopes that an event is about; the first is reconciled at once, the others by messages."""
+        messages = await Hints(self.state, self.fleet).scopes_of(hint)
         if not messages:
-            if keys and not await self._somebody_is_unseen(members):
-                return "nobodyUsesIt"
-            return await self.runner.handle(ReconcileMessage(Scope.fleet(), hint.because, hinted=True), sent_at)
+            return "nothingOfOurs"
         for message in messages[1:]:
             await self.queue.send(encode(message))
         return await self.runner.handle(messages[0], sent_at)
 
-    async def _somebody_is_unseen(self, members: Sequence[str]) -> bool:
-        """Whether a project of ours was never looked at, so that nobody can say which key it uses."""
-        return bool(set(members) - {record.project_id for record in await self.state.projects()})
+    async def take_alert(self, project_id: str) -> int:
+        """Ask for what an alert of Atlas on a project tells to look at; says how many messages that took."""
+        messages = await Hints(self.state, self.fleet).of_alert(project_id)
+        for message in messages:
+            await self.queue.send(encode(message))
+        return len(messages)
 
     async def record_poisoned(self, text: str) -> None:
         """Record a message that failed too often. The next timer repairs what it was for."""
         try:
             message = decode(text)
-            scope = f"vault:{message.vault}" if isinstance(message, VaultHint) else str(message.scope)
+            scope = _subject_of(message)
         except InvalidNameError:
             scope = "unreadable"
         now = self.clock.now()
@@ -154,6 +152,18 @@ class App:
             return
         once = f"{scope.replace(':', '-')}-poisoned-{int(now.timestamp() * 1000)}"
         await self.outbox.announce("ActionFailed", scope, now, once, {"what": "queue message given up"})
+
+
+def _subject_of(message: Message) -> str:
+    """What a message is about, as the trail and announcements name it."""
+    match message:
+        case VaultHint():
+            return str(Scope.vault(message.vault))
+        case AccessHint():
+            # A place in Azure is no scope of ours.
+            return str(Scope.vault(message.vault) if message.vault is not None else Scope.fleet())
+        case ReconcileMessage():
+            return str(message.scope)
 
 
 def compose(

@@ -95,9 +95,22 @@ class Fleet:
         if scope.kind == "project":
             return scope.name in await self.members()
         if scope.kind == "vault":
-            users = await self.state.projects_using(scope.name)
-            return bool(users) and not users.keys().isdisjoint(await self.members())
+            return await self._looks_after_vault(scope.name)
         return scope in {Scope.fleet(), Scope.outbox()}
+
+    async def _looks_after_vault(self, vault: str) -> bool:
+        """Whether a member uses it, or rules of ours are left in its firewall when nobody does any more."""
+        users = await self.state.projects_using(vault)
+        if users and not users.keys().isdisjoint(await self.members()):
+            return True
+        return await self.state.has_rules(vault)
+
+    async def vaults(self) -> list[str]:
+        """Name every vault that a member was seen to use, or that rules of ours are left in."""
+        members = set(await self.members())
+        used = {record.vault for record in await self.state.projects() if record.project_id in members}
+        with_rules = await self.state.vaults_with_rules()
+        return sorted({*with_rules, *(vault for vault in used if vault is not None)})
 
     async def fan_out(self, because: str = TIMER) -> int:
         """
@@ -109,11 +122,12 @@ class Fleet:
         return await self._ask([*scopes, Scope.outbox()], because)
 
     async def fan_out_daily(self, because: str = DAILY) -> int:
-        """Ask for a reconcile of the fleet, which asks for every project, and of every vault in use; says how many."""
-        members = set(await self.members())
-        records = [record for record in await self.state.projects() if record.project_id in members]
-        vaults = sorted({record.vault for record in records if record.vault is not None})
-        return await self._ask([Scope.fleet(), *map(Scope.vault, vaults)], because)
+        """Ask for a reconcile of the fleet, which asks for every project, and of every vault; says how many."""
+        return await self._ask([Scope.fleet(), *map(Scope.vault, await self.vaults())], because)
+
+    async def fan_out_vaults(self, because: str = TIMER) -> int:
+        """Ask for a reconcile of every vault; says how many messages that took."""
+        return await self._ask([Scope.vault(vault) for vault in await self.vaults()], because)
 
     async def __call__(self, scope: Scope, because: str, lease: Lease) -> RunResult:
         """Find out which projects there are, and ask for a reconcile of each that is due."""

@@ -152,6 +152,18 @@ PROBLEM_CODES: dict[str, ProblemCode] = {
             "Ask for the role in the enterprise application: Keysteward.Reader to look, Keysteward.Operator to act.",
         ),
         ProblemCode(
+            "webhookOff",
+            404,
+            "No webhook is set up here",
+            "Set KEYSTEWARD_ATLAS_WEBHOOK_SECRET to the secret of the webhook in Atlas.",
+        ),
+        ProblemCode(
+            "signatureWrong",
+            401,
+            "The signature is not Atlas's",
+            "Give the webhook in Atlas the secret that KEYSTEWARD_ATLAS_WEBHOOK_SECRET has.",
+        ),
+        ProblemCode(
             "idempotencyKeyMalformed",
             400,
             "That is no Idempotency-Key",

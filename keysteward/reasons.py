@@ -308,6 +308,158 @@ REASONS: dict[str, Reason] = {
             "Read the evidence: it names what kept the last try from going through. Keysteward goes on trying; if it "
             "cannot wait, write the missing rules by hand.",
         ),
+        _info("accessGranted", "Atlas's principal can use the key."),
+        _info(
+            "accessRevoked",
+            "Access to the key is revoked, and Atlas's control plane cannot see it: the clusters are paused.",
+            "Give the access back if it was not meant, or leave the clusters as they are.",
+        ),
+        _info("accessRestored", "The revocation has ended: a cluster that was paused for it is resumed."),
+        _info("revocationOff", "The policy switches the enforcement of revocations off for this project."),
+        _info("everythingPaused", "A revocation stands, and no cluster is left to pause."),
+        _info("nothingToResume", "No cluster is paused that Keysteward paused for a revocation."),
+        _info("accessUnread", "This look could not tell whether access is revoked."),
+        Reason(
+            "accessDegraded",
+            "Atlas can decrypt with the key, but lacks the right to read it or to encrypt with it.",
+            "Grant Atlas's principal get, encrypt and decrypt on the key again. This is no revocation: "
+            "nothing is paused for it.",
+            Severity.ALARM,
+            holds=False,
+        ),
+        Reason(
+            "accessNeverSeen",
+            "That Atlas's grant was removed could not be proven: what that would rest on was never seen.",
+            "Read the evidence. Where the principal was never seen with access, check its object id and its "
+            "grant; where the list of assignments is the trouble, grant the app's identity "
+            "roleAssignments/read at the vault. To pause without proof: POST /api/projects/{projectId}/pause.",
+            Severity.ALARM,
+            holds=False,
+        ),
+        Reason(
+            "grantUnproven",
+            "Whether Atlas's principal can decrypt cannot be told from its grants.",
+            "Take the condition off the grant, or grant the principal directly and not through a group that "
+            "the app cannot read; or let the app's identity read the directory.",
+            Severity.WARNING,
+            holds=False,
+        ),
+        Reason(
+            "principalUnknown",
+            "Which object in the directory Atlas signs in as could not be told.",
+            "Let the app's identity read service principals, or name the object id in revocation.principalObjectId.",
+            Severity.WARNING,
+            holds=False,
+        ),
+        Reason(
+            "pauseUnproven",
+            "A cluster is paused, and whether Keysteward paused it cannot be proven.",
+            "Resume it by name: POST /api/projects/{projectId}/resume with clusters.",
+            Severity.WARNING,
+            holds=False,
+        ),
+        _hold(
+            "revocationSuspected",
+            "Access to the key looks revoked, and that has not been confirmed often enough.",
+            "If it was meant, wait: the evidence says when the next look counts. If not, give the access back now.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "disabledVersionInUse",
+            "The key version that Atlas uses is disabled while a newer usable one exists.",
+            "Enable the version again: az keyvault key set-attributes --id <identifier> --enabled true. Only "
+            "when Atlas has taken the newer version, and no snapshot needs the old one, may it be disabled.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "revocationStands",
+            "A confirmed revocation stands, and this look does not show it as it was confirmed.",
+            "Wait: looks that find access, spaced like the confirmations, end it. To run the clusters before "
+            "that, POST /api/projects/{projectId}/resume with override.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "evidenceConflict",
+            "What was read contradicts itself, so no revocation is concluded from it.",
+            "Read the evidence and find out which of the two is right. Where access is really revoked, POST "
+            "/api/projects/{projectId}/pause.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "accessUnknown",
+            "For half an hour it could not be told whether Atlas's access to the key is revoked.",
+            "Read the evidence: it names what could not be read and the right that is missing. Nothing is "
+            "paused on what is not known.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "controlPlaneUnknown",
+            "Access is revoked, and whether Atlas can see that is not known.",
+            "Make the vault's network settings readable for the app's identity. If the clusters have to stop "
+            "now, POST /api/projects/{projectId}/pause.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "atlasSeesIt",
+            "Access is revoked, and Atlas can see that by itself: it shuts the clusters down within 15 minutes.",
+            "Give the access back if it was not meant. If Atlas does not act, POST "
+            "/api/projects/{projectId}/pause, or set revocation.pauseWhenReachable.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "revocationOverridden",
+            "An operator's override suspends the enforcement of a standing revocation.",
+            "Wait for its end, which the evidence names. Clusters that run then are paused again while the "
+            "revocation stands.",
+        ),
+        _hold(
+            "massRevocation",
+            "The grants of so many vaults went within an hour that an operator has to say whether that was meant.",
+            "Find the common cause: a deployment, a policy, a removed role. Where the revocation was meant, "
+            "POST /api/projects/{projectId}/pause; otherwise give the grants back.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "pauseAlertOnly",
+            "Access is revoked and Atlas cannot see it; the policy lets the app only say so.",
+            "Pause the clusters: POST /api/projects/{projectId}/pause, or set revocation.mode to pause.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "clustersUnknown",
+            "A revocation stands, and the project's clusters could not be read.",
+            "Read the evidence: a refusal names the access to grant. Keysteward tries again by itself.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "pauseWaits",
+            "A cluster has to be paused, and Atlas cannot do it now.",
+            "Wait: it is tried again at the time that the evidence names, and at every timer. If it cannot "
+            "wait, see in Atlas what the cluster is busy with.",
+        ),
+        _hold(
+            "clusterCannotBePaused",
+            "A revocation stands, and a cluster of the project cannot be paused.",
+            "Do what the evidence names for it: terminate it, or move an NVMe cluster to another tier.",
+            Severity.ALARM,
+        ),
+        _hold(
+            "resumeWaitsForOperator",
+            "The revocation has ended, and the clusters that were paused for it wait for an operator.",
+            "Resume them: POST /api/projects/{projectId}/resume.",
+        ),
+        _hold(
+            "resumeWaitsForProof",
+            "Clusters are resumed by themselves once every signal has said no often enough.",
+            "Wait, or resume them: POST /api/projects/{projectId}/resume.",
+            Severity.INFO,
+        ),
+        _hold(
+            "resumeWaitsForFirewall",
+            "Clusters wait with their return until the vault's firewall lets their nodes in.",
+            "Look at the vault: GET /api/vaults/{vaultName} shows what is missing and why. Then wait for the "
+            "next sync, or ask for one: POST /api/vaults/{vaultName}/sync.",
+        ),
     )
 }
 """Every reason code, in the order of the docs."""

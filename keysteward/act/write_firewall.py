@@ -167,7 +167,9 @@ class FirewallWriter:
         return FirewallIntent(acl, tuple(rules), correlation_id)
 
     async def _is_pressed(self, stop_button: StopButton) -> bool:
-        return not self._is_fresh(stop_button.read_at) and await stop_button.is_pressed()
+        # Well before it is too old: the intent has yet to be written, and a second round costs a request.
+        recent = self._clock.now() - stop_button.read_at <= timedelta(seconds=FRESH_SECONDS / 2)
+        return not recent and await stop_button.is_pressed()
 
     def _is_fresh(self, read_at: datetime) -> bool:
         return self._clock.now() - read_at <= timedelta(seconds=FRESH_SECONDS)

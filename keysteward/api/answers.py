@@ -91,6 +91,12 @@ class Health(Answer):
     checks: Annotated[list[HealthCheck], Meta(min_length=1, description="What was looked at.")]
 
 
+class AlertTaken(Answer):
+    """An alert of Atlas was taken as a hint, whatever it is about."""
+
+    acknowledged: Annotated[Literal[True], Meta(description="Always true.")]
+
+
 class RotationState(Answer):
     """How the project's rotation stands."""
 

@@ -18,6 +18,7 @@ from keysteward.decide.firewall.addresses import projects_named
 from keysteward.decide.firewall.given import FirewallDecision, FirewallInput, list_digest
 from keysteward.decide.firewall.ledger import AfterWrite, after_write
 from keysteward.decide.firewall.plan import decide_firewall
+from keysteward.decide.firewall.reverts import Reverts
 from keysteward.facts import Job, Unknown
 from keysteward.network_facts import LedgerRow, NetworkAcl, VaultNetworkFacts
 from keysteward.observe.network import NetworkObserver, without_place
@@ -210,7 +211,10 @@ class FirewallReconciler:
     async def _look_at_what_lasted(self, run: FirewallRun, result: AfterWrite, acl: NetworkAcl) -> None:
         """Decide once more, on the list as it is after the write: what did not last is seen here."""
         facts = replace(run.given.facts, acl=acl)
-        after = replace(run.given, facts=facts, ledger=result.ledger, reverts=result.reverts, now=self.clock.now())
+        # An operator who asks says that whatever undid our writes is mended: if it is not, it is counted anew.
+        forgotten = run.given.request is not None and not result.not_kept
+        reverts = Reverts() if forgotten else result.reverts
+        after = replace(run.given, facts=facts, ledger=result.ledger, reverts=reverts, now=self.clock.now())
         final = run.decide(replace(after, attempt=None))
         if final.write is not None:
             run.looks.append(AFTER_LOSS_SECONDS if final.lost or result.not_kept else SOON_SECONDS)

@@ -40,6 +40,9 @@ APPROVALS = "keystewardApprovals"
 LEDGER = "keystewardLedger"
 ADDRESSES = "keystewardAddresses"
 
+WITH_RULES = ".vaults"
+"""The partition of the ledger's table that names every vault with rules of ours, now or before: no vault's own name."""
+
 OPERATION_ID = re.compile(r"[a-z0-9-]{3,24}\.[0-9a-f]{22}")
 
 
@@ -61,6 +64,7 @@ class State:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._ledgers_named: set[str] = set()
 
     async def project(self, project_id: str) -> Stored[ProjectRecord]:
         """Read what is remembered of a project; a fresh record where nothing is."""
@@ -111,7 +115,30 @@ class State:
             LeaseLostError: somebody has; so the vault is no longer ours.
         """
         key = _ledger_key(stored.record)
+        if not stored.etag:
+            await self._name_ledger(vault.lower())
         stored.etag = await self._write(LEDGER, vault.lower(), key, to_columns(stored.record), stored.etag)
+
+    async def _name_ledger(self, vault: str) -> None:
+        """Before the first row, so that no rule of ours is ever without a vault that timers know of."""
+        if vault not in self._ledgers_named:
+            await self._tables.upsert(LEDGER, WITH_RULES, vault, {"vault": vault})
+            self._ledgers_named.add(vault)
+
+    async def vaults_with_rules(self) -> list[str]:
+        """Name the vaults whose ledger holds rows, whatever else is remembered of them."""
+        named = [row.key for row in await self._all(LEDGER, WITH_RULES)]
+        return [vault for vault in named if await self.has_rules(vault)]
+
+    async def has_rules(self, vault: str) -> bool:
+        """Whether the ledger holds rows of a vault."""
+        next_key: str | None = ""
+        while next_key is not None:
+            page = await self._tables.query(LEDGER, vault.lower(), from_key=next_key, limit=1)
+            if page.rows:
+                return True
+            next_key = page.next_key
+        return False
 
     async def forget_ledger_row(self, vault: str, record: LedgerRecord) -> None:
         """Forget a rule that is ours no more; fine where it is forgotten already."""

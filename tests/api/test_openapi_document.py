@@ -74,23 +74,34 @@ def test_every_member_of_an_answer_is_always_there() -> None:
     assert loose == []
 
 
+OPEN = {"health", "atlas_alerts"}
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_only_health_is_open_and_every_other_route_says_who_may_call(name: str) -> None:
+def test_only_what_is_named_here_is_open_and_every_other_route_says_who_may_call(name: str) -> None:
     for entra in (False, True):
         found = operation(name, entra=entra)
         schemes = {scheme for one in found["security"] for scheme in one}
         expected = {"entra"} if entra else {"keyInHeader", "keyInQuery"}
-        assert schemes == (set() if name == "health" else expected)
+        assert schemes == (set() if name in OPEN else expected)
     need = next(endpoint.need for endpoint in ENDPOINTS if endpoint.name == name)
-    assert (need is None) == (name == "health")
+    assert (need is None) == (name in OPEN)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=NAMES)
 def test_what_changes_something_needs_an_operator(endpoint: Endpoint) -> None:
-    if endpoint.method != "GET":
+    if endpoint.name in OPEN:
+        assert endpoint.need is None, "and what it brings is signed, or nothing"
+    elif endpoint.method != "GET":
         assert endpoint.need is Need.OPERATOR
     else:
-        assert endpoint.need in {None, Need.READER}
+        assert endpoint.need is Need.READER
+
+
+def test_the_webhook_asks_for_its_signature() -> None:
+    (parameter,) = operation("atlas_alerts", entra=False)["parameters"]
+    assert (parameter["name"], parameter["in"], parameter["required"]) == ("X-MMS-Signature", "header", True)
+    assert "Location" not in str(operation("atlas_alerts", entra=False)["responses"]["202"])
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=NAMES)

@@ -29,6 +29,7 @@ from tests.app.stage import (
     FUNCTION_KEY,
     OTHERS,
     PROJECTS,
+    SWEPT_VAULT,
     Account,
     App,
     Cloud,
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Accounts:
     """Storage accounts of one Azurite: two hosts on one account would share their queues."""
 
-    names = ("main", "impatient", "misconfigured", "dryrun", "schedule", "watch")
+    names = ("main", "impatient", "misconfigured", "dryrun", "schedule", "watch", "hints")
 
     def __init__(self, ports: dict[str, int], keys: dict[str, str]) -> None:
         self._ports, self._keys = ports, keys
@@ -77,8 +78,9 @@ class Simulator:
     environment: dict[str, str]
 
 
-@pytest.fixture(scope="session")
-def simulator() -> Iterator[Simulator]:
+@contextlib.contextmanager
+def running_simulator() -> Iterator[Simulator]:
+    """Run a simulated cloud of its own, which knows the service account."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     process = subprocess.Popen(
         [sys.executable, "-m", "simulator"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
@@ -99,6 +101,12 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulator]:
+    with running_simulator() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def cloud(simulator: Simulator) -> Cloud:
     return simulator.cloud
 
@@ -114,6 +122,7 @@ def good_settings(simulator: Simulator) -> dict[str, str]:
         # No other timer run but those that a test orders.
         "RECONCILE_SCHEDULE": "0 0 3 1 1 *",
         "WATCH_SCHEDULE": "0 0 3 1 1 *",
+        "FIREWALL_SCHEDULE": "0 0 3 1 1 *",
         "DAILY_SCHEDULE": "0 0 3 1 1 *",
     }
 
@@ -133,6 +142,7 @@ def main_account(accounts: Accounts) -> Account:
 def app(good_settings: dict[str, str], main_account: Account, cloud: Cloud) -> Iterator[App]:
     """The app, its events subscribed; nothing was asked of it yet but that."""
     settings = {**good_settings, "AzureWebJobsStorage": main_account.connection_string}
+    settings["KEYSTEWARD_POLICY"] = json.dumps({"vaults": {SWEPT_VAULT: {"firewall": {"removeAfterHours": 0}}}})
     with running_host(ROOT, settings, "--function-key", FUNCTION_KEY) as host:
         path = f"/runtime/webhooks/eventgrid?functionName=key_vault_events&code={FUNCTION_KEY}"
         cloud.ask("POST", "/event-grid/subscriptions", {"endpoint": host.url + path})
@@ -140,12 +150,24 @@ def app(good_settings: dict[str, str], main_account: Account, cloud: Cloud) -> I
 
 
 @pytest.fixture(scope="session")
-def unused_projects(cloud: Cloud, app: App) -> Iterator[Project]:
+def built_projects(cloud: Cloud, app: App) -> list[Project]:
     """Every project of the settings but one, each with a vault of its own, built at once."""
     found = [Project(cloud, one, f"kv-test-{number}", ("one", "two")) for number, one in enumerate(PROJECTS[:-1])]
     # The first one is old enough for Atlas's alert.
     build(found, oldest_days=100)
-    return iter(found[:-1])  # the last one is for generated requests
+    return found
+
+
+@pytest.fixture(scope="session")
+def unused_projects(built_projects: list[Project]) -> Iterator[Project]:
+    # The last ones are those that the policy names, and that generated requests are about.
+    return iter(built_projects[:-2])
+
+
+@pytest.fixture(scope="session")
+def swept_project(stories: Stories, built_projects: list[Project]) -> Project:
+    """The project in whose vault a rule of ours leaves as soon as nobody wants it."""
+    return built_projects[-2]
 
 
 @pytest.fixture(scope="session")

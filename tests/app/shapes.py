@@ -143,8 +143,33 @@ class VaultView(Shape):
     hold: StandingHold | None
 
 
+class SyncDryRun(Shape):
+    dry_run: Literal[True]
+    observed: dict[str, Any]
+    plan: Plan
+    hold: StandingHold | None
+
+
+class Claim(Shape):
+    vault: Text
+    dry_run: bool
+    claimed: list[Text]
+    already_ours: list[Text]
+    hold: StandingHold | None
+
+
+class FirewallState(Shape):
+    state: Literal["current", "due", "held", "off", "unknown"]
+    reason: Text
+
+
 class VaultSummary(Shape):
     vault: Text
+    firewall: FirewallState
+    rules: int | None
+    own_rules: int | None
+    missing: int | None
+    observed_at: Time | None
     network_state: Literal["open", "partly", "blocked", "unknown"]
     hold: StandingHold | None
 

@@ -35,7 +35,10 @@ QUEUE = "keysteward-work"
 DESCRIPTION = Description(json.loads(openapi.document()))
 """What the app says of its routes; every answer that a test gets is held against it."""
 NEAR_EXPIRY_DAYS = 30
-PROJECTS = tuple(f"{number:024x}" for number in range(0xA1, 0xA1 + 35))
+PROJECTS = tuple(f"{number:024x}" for number in range(0xA1, 0xA1 + 42))
+SWEPT = PROJECTS[-3]
+"""A project in whose vault a rule of ours leaves as soon as nobody wants it."""
+SWEPT_VAULT = f"kv-test-{len(PROJECTS) - 3}"
 FUZZED = PROJECTS[-2]
 """A project that only the generated requests of ``test_schemathesis.py`` are about."""
 FUZZED_VAULT = f"kv-test-{len(PROJECTS) - 2}"
@@ -71,6 +74,11 @@ class Cloud:
 
     def pushes(self, project_id: str) -> list[dict[str, Any]]:
         return self.requests(project_id, "PATCH", "/encryptionAtRest")
+
+    def vault_writes(self, vault: str) -> list[dict[str, Any]]:
+        """Requests that could have changed a vault."""
+        requests = self.ask("GET", "/requests")["requests"]
+        return [one for one in requests if one["method"] != "GET" and f"/vaults/{vault}" in one["path"]]
 
 
 @dataclass
@@ -141,12 +149,12 @@ class App:
             assert not faults, f"{method} {path}: {answer.status} is not as described: {faults}"
         return answer
 
-    def deliver(self, *events: object, keyed: bool = True) -> Answer:
+    def deliver(self, *events: object, keyed: bool = True, function: str = "key_vault_events") -> Answer:
         """Deliver events as Event Grid does; one alone that is no list goes as it is (CloudEvents)."""
         content = (
             events[0] if len(events) == 1 and isinstance(events[0], dict) and "specversion" in events[0] else events
         )
-        path = "/runtime/webhooks/eventgrid?functionName=key_vault_events"
+        path = f"/runtime/webhooks/eventgrid?functionName={function}"
         return self.call("POST", path, content, keyed=keyed, headers={"aeg-event-type": "Notification"})
 
     def run_timer(self) -> None:

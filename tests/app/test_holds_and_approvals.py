@@ -57,7 +57,8 @@ def test_a_hold_of_a_vault_is_set_shown_and_lifted(app: App, project: Project) -
     again = app.call("DELETE", f"{path}?reason=done")
     assert (again.status, shaped(again.json(), Problem).code) == (404, "holdNotSet")
     trail = app.call("GET", f"/api/audit?vault={project.vault}").json()["records"]
-    assert [one["what"] for one in trail] == ["holdLifted", "holdSet"]
+    # The vault's own run, which comes after either, may tell of what it met.
+    assert [one["what"] for one in trail if one["who"] == WHO] == ["holdLifted", "holdSet"]
 
 
 def test_an_approval_is_answered_and_listed(app: App, project: Project) -> None:

@@ -24,6 +24,7 @@ ID = PROJECTS[0]
 STRANGER = "f" * 24
 ROTATE, RECONCILE = f"/api/projects/{ID}/rotate", f"/api/projects/{ID}/reconcile"
 APPROVE, HOLD = f"/api/projects/{ID}/approvals", f"/api/projects/{ID}/hold"
+SYNC, CLAIM = "/api/vaults/kv-test-0/sync", "/api/vaults/kv-test-0/claims"
 REASON = b'{"reason": "because"}'
 
 BAD: dict[str, tuple[str, str, bytes, int, str]] = {
@@ -92,6 +93,26 @@ BAD: dict[str, tuple[str, str, bytes, int, str]] = {
         "vaultNotFound",
     ),
     "a hold of no vault": ("PUT", "/api/vaults/a--b/hold", REASON, 400, "vaultNameMalformed"),
+    "a sync without a reason": ("POST", SYNC, b"{}", 400, "bodyMalformed"),
+    "a sync with a slip in a member": (
+        "POST",
+        SYNC,
+        b'{"reason": "x", "allowLargeRemovals": true}',
+        400,
+        "bodyMalformed",
+    ),
+    "a sync of no vault": ("POST", "/api/vaults/a--b/sync", REASON, 400, "vaultNameMalformed"),
+    "a sync of a vault that nobody uses": ("POST", "/api/vaults/kv-nobody/sync", REASON, 404, "vaultNotFound"),
+    "a claim without a reason": ("POST", CLAIM, b'{"values": ["192.0.2.1"]}', 400, "bodyMalformed"),
+    "a claim of nothing": ("POST", CLAIM, b'{"values": [], "reason": "x"}', 400, "bodyMalformed"),
+    "a claim of a name": ("POST", CLAIM, b'{"values": ["example.com"], "reason": "x"}', 400, "bodyMalformed"),
+    "a claim in a vault that nobody uses": (
+        "POST",
+        "/api/vaults/kv-nobody/claims",
+        b'{"values": ["198.51.100.7"], "reason": "x"}',
+        404,
+        "vaultNotFound",
+    ),
     "a wait of 61 seconds": ("POST", RECONCILE + "?wait=61", b"{}", 400, "waitMalformed"),
     "a wait of nothing": ("POST", RECONCILE + "?wait=", b"{}", 400, "waitMalformed"),
     "a parameter of another route without a value": ("GET", "/api/projects?wait=", b"", 400, "parameterUnknown"),

@@ -31,7 +31,8 @@ NARROWED = {
 VAULT_IN_PATTERN, SHORT_VAULT_IN_PATTERN = "[A-Za-z0-9]){1,23}", "[A-Za-z0-9]){2,11}"
 # The Functions host answers 404 where no route takes a method, and never 405 with Allow: the method is part of the
 # match there (Azure/azure-functions-host issue 10098). The local host does the same.
-NOT_FOR_THIS_HOST = {"unsupported_method", "allow_header_conformance"}
+# The one header that must be there is the webhook's signature, and without a secret there is no webhook: 404 first.
+NOT_FOR_THIS_HOST = {"unsupported_method", "allow_header_conformance", "missing_required_header"}
 # What a version, a time to come or two filters are judged by is no matter of form: 422 answers well-formed requests.
 WELL_FORMED = ["2xx", "404", "409", "422"]
 """Nothing else may answer a request that is as documented; no 401, 403 or 5xx with a good key and a healthy app."""

@@ -1,8 +1,8 @@
-"""Looks at a vault's firewall, in the host and against the simulated cloud: what is due is shown, and not done."""
+"""Looks at a vault's firewall, in the host and against the simulated cloud: they show what is due, and do nothing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,17 +10,11 @@ from tests.app.shapes import Problem, VaultList, VaultView, shaped
 from tests.app.stage import WHO, App
 
 if TYPE_CHECKING:
-    from tests.app.stage import Cloud, Project
+    from tests.app.stage import Project
 
 pytestmark = pytest.mark.host
 
 FOREIGN = "198.51.100.7/32"
-
-
-def writes(cloud: Cloud, vault: str) -> list[Any]:
-    """Requests that could have changed the vault."""
-    requests = cloud.ask("GET", "/requests")["requests"]
-    return [one for one in requests if one["method"] != "GET" and f"/vaults/{vault}" in one["path"]]
 
 
 def look(app: App, vault: str) -> VaultView:
@@ -53,7 +47,7 @@ def test_a_look_names_everybody_who_is_kept_out_and_the_rules_that_a_sync_would_
     ready = look(app, project.vault)
     assert (ready.network_state, ready.hold, ready.plan.actions) == ("open", None, [])
     assert {found.value for found in ready.wanted} <= {rule.value for rule in ready.rules}
-    assert writes(cloud, project.vault) == []
+    assert cloud.vault_writes(project.vault) == []
 
 
 def test_a_hold_of_the_vault_stands_in_the_look_and_in_the_list(app: App, project: Project) -> None:

@@ -117,21 +117,31 @@ def test_a_rotation_is_put_together_from_its_own_message_and_its_own_calls() -> 
     [
         pytest.param(
             f"runner: pushed | scope=project:{MEMBER.project_id} because=KeyExpired seconds=1.5",
-            ("pushed", "KeyExpired"),
+            ("project", MEMBER.project_id, "pushed", "KeyExpired"),
             id="a reconcile of a project counts",
         ),
         pytest.param(
             f"runner: pushed scope=project:{MEMBER.project_id} because=timer",
-            ("pushed", "timer"),
+            ("project", MEMBER.project_id, "pushed", "timer"),
             id="whatever stands between the message and its fields",
+        ),
+        pytest.param(
+            f"runner: firewall written | scope=vault:{MEMBER.vault} because=timer seconds=1.5",
+            ("vault", MEMBER.vault, "written", "timer"),
+            id="so does a run of a vault, by what its firewall's sync did",
+        ),
+        pytest.param(
+            f"runner: nothingToDo | scope=vault:{MEMBER.vault} because=timer seconds=0.5",
+            ("vault", MEMBER.vault, "nothingToDo", "timer"),
+            id="also one that did nothing",
         ),
         pytest.param("runner: fannedOut:2 | scope=fleet:all because=x", None, id="a fan-out does not count"),
         pytest.param("work: something else", None, id="nor does any other line"),
     ],
 )
-def test_the_log_tells_of_runs(told: str, expected: tuple[str, str] | None) -> None:
+def test_the_log_tells_of_runs(told: str, expected: tuple[str, str, str, str] | None) -> None:
     run = run_told_by(f"08:00:00.000 INFO    keysteward.{told}")
-    assert (run and (run.outcome, run.because)) == expected
+    assert (run and (run.kind, run.name, run.outcome, run.because)) == expected
 
 
 async def test_waiting_in_vain_says_what_was_seen() -> None:

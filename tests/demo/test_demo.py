@@ -68,7 +68,7 @@ def test_commands_to_paste_are_never_wrapped() -> None:
     stage = stage_of()
     invite(Timeline(stream), stage)
     commands = [line.strip() for line in stream.getvalue().splitlines() if line.strip().startswith("curl")]
-    assert len(commands) == 8
+    assert len(commands) == 11
     assert all(command.count("'") % 2 == 0 and "http://127.0.0.1:" in command for command in commands)
 
 
@@ -176,6 +176,32 @@ def test_the_story_believes_one_good_push_and_goes_on_from_it() -> None:
 def test_the_story_does_not_take_a_given_up_event_for_a_delivered_one() -> None:
     with pytest.raises(NotObservedError, match="given up"):
         told_with(Scripted(lost=1))._delivered("an event")
+
+
+PATCHED_VAULT = {"service": "resourceManager", "sender": "app", "mightChange": True}
+DELETED_CLUSTER = {"service": "atlas", "sender": "app", "mightChange": True}
+
+
+@pytest.mark.parametrize(
+    ("beside_the_pushes", "vault_writes"),
+    [
+        pytest.param([DELETED_CLUSTER], 0, id="a cluster that the app deleted"),
+        pytest.param([PATCHED_VAULT, PATCHED_VAULT], 1, id="a write of the vault that no step asked for"),
+        pytest.param([DELETED_CLUSTER], 1, id="something else in place of a write"),
+    ],
+)
+def test_at_the_end_nothing_else_may_have_been_changed(
+    monkeypatch: pytest.MonkeyPatch, beside_the_pushes: list[dict[str, Any]], vault_writes: int
+) -> None:
+    pushes = [push(), push()]
+    recorded = [{**one, "service": "atlas", "sender": "app", "mightChange": True} for one in pushes]
+    cloud = Scripted(*pushes)
+    monkeypatch.setattr(Story, "_succeeded", lambda _: {"steps": [{"what": "rotation completed"}]})
+    monkeypatch.setattr(Scripted, "requests", lambda *_: recorded + beside_the_pushes)
+    story = told_with(cloud)
+    story.in_use = TARGET
+    with pytest.raises(NotObservedError, match="in the whole story"):
+        story._finish(vault_writes)
 
 
 @pytest.mark.parametrize(

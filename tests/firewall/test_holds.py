@@ -410,9 +410,6 @@ def _failed(*, permanent: bool, count: int = 1, minutes: float = 10, rules: Sequ
     return WriteAttempt(list_digest(rules), "AuthorizationFailed", at, not_before, permanent, count)
 
 
-_FIRST_AFTER = {"operation_id": "op-1", "allow_large_removal": False}
-
-
 @pytest.mark.parametrize(
     ("attempt", "at", "code"),
     [
@@ -427,14 +424,12 @@ _FIRST_AFTER = {"operation_id": "op-1", "allow_large_removal": False}
         pytest.param(_failed(permanent=False, rules=["1.1.1.1/32"]), None, "waitingToRetry", id="whatever the list"),
         pytest.param(_failed(permanent=False, count=4), None, "waitingToRetry", id="failed four times"),
         pytest.param(_failed(permanent=False, count=5), None, "firewallWriteDelayed", id="failed five times"),
-        pytest.param(
-            _failed(permanent=False, minutes=0), None, None, id="failed, and the next try is due"
-        ),
+        pytest.param(_failed(permanent=False, minutes=0), None, None, id="failed, and the next try is due"),
         pytest.param(_failed(permanent=False, count=9), NOW, None, id="failed, and an operator asked since"),
     ],
 )
 def test_a_write_that_did_not_go_through_has_its_time(attempt: Any, at: Any, code: str | None) -> None:
-    request = SyncRequest(at=at, **_FIRST_AFTER) if at is not None else None
+    request = SyncRequest("op-1", at) if at is not None else None
     start = given(PAY_NODES, attempt=attempt, request=request)
     if code is None:
         assert decide_firewall(start).write == ("20.1.1.1/32",)

@@ -14,13 +14,18 @@ from hypothesis import strategies as st
 
 from functions.http import LONGEST_BODY, read_body
 from keysteward.api.bodies import ApprovalBody, ProjectHoldBody, ReconcileBody, RotateBody, VaultHoldBody
+from keysteward.atlas_alerts import is_signed, project_of
 from keysteward.azure_clouds import CLOUDS
 from keysteward.errors import RequestError
 from keysteward.events import KEY_EVENTS, VAULT_EVENTS, hint_of
-from keysteward.messages import LONGEST, ReconcileMessage, VaultHint, decode, encode
+from keysteward.messages import LONGEST, AccessHint, ReconcileMessage, VaultHint, decode, encode
+from keysteward.resource_events import ACCESS_OPERATIONS, RESOURCE_EVENTS, VAULT_OPERATIONS, resource_hint_of
+from keysteward.secret import Secret
 from keysteward.vocabulary import (
     KEY_NAME,
     PROJECT_ID,
+    RESOURCE_GROUP,
+    SUBSCRIPTION_ID,
     VAULT_NAME,
     VERSION,
     InvalidNameError,
@@ -113,6 +118,82 @@ def test_an_event_is_a_hint_or_nothing_or_refused(event_type: object, data: obje
     assert decode(encode(found)) == found, "what an event queues can be read from the queue"
 
 
+OPERATIONS = sorted({*VAULT_OPERATIONS, *ACCESS_OPERATIONS})
+SUBSCRIPTIONS = st.uuids().map(str)
+# Pieces of resource ids in any order: most make no sense, and some make the right kind.
+URIS = st.lists(
+    st.one_of(
+        SUBSCRIPTIONS.map(lambda one: f"/subscriptions/{one}"),
+        st.sampled_from(["/resourceGroups/rg", "/resourcegroups/..", "/resourceGroups/%2e", "/subscriptions/x"]),
+        VAULTS.map(lambda one: f"/providers/Microsoft.KeyVault/vaults/{one}"),
+        KEYS.map(lambda one: f"/keys/{one}"),
+        st.just("/providers/Microsoft.Authorization/roleAssignments/x"),
+        st.sampled_from(["/providers/Microsoft.Management/managementGroups/m", "/", "//", "?x=1", "\n", "ä"]),
+        st.text(max_size=20),
+    ),
+    max_size=6,
+).map("".join)
+RESOURCE_DATA = st.dictionaries(
+    st.sampled_from(["operationName", "OPERATIONNAME", "resourceUri", " resourceuri", "correlationId", "claims", "x"]),
+    st.one_of(st.sampled_from(OPERATIONS), URIS, JSON),
+    max_size=5,
+)
+
+
+@given(
+    event_type=st.one_of(st.sampled_from(sorted(RESOURCE_EVENTS)), JSON),
+    subject=st.one_of(URIS, JSON),
+    data=st.one_of(RESOURCE_DATA, JSON),
+    operation=st.none() | st.sampled_from(OPERATIONS),
+)
+def test_a_resource_event_is_a_hint_or_nothing_or_refused(
+    event_type: object, subject: object, data: object, operation: str | None
+) -> None:
+    if isinstance(data, dict) and operation is not None:
+        data = {**data, "operationName": operation}
+    try:
+        found = resource_hint_of(event_type, subject, data)
+    except InvalidNameError as error:
+        assert event_type in RESOURCE_EVENTS
+        unquoted(error, subject, *(data.values() if isinstance(data, dict) else [data]))
+        return
+    if found is None:
+        return
+    assert decode(encode(found)) == found, "what an event queues can be read from the queue"
+    assert any(name.endswith(f"/{found.because}") for name in OPERATIONS)
+    assert found.vault is None or (VAULT_NAME.fullmatch(found.vault) and found.vault == found.vault.lower())
+    if isinstance(found, AccessHint):
+        assert found.subscription_id is None or SUBSCRIPTION_ID.fullmatch(found.subscription_id)
+        assert found.resource_group is None or RESOURCE_GROUP.fullmatch(found.resource_group)
+        assert found.key is None or KEY_NAME.fullmatch(found.key)
+
+
+ALERTS = st.one_of(
+    st.binary(max_size=200),
+    JSON.map(json.dumps).map(str.encode),
+    st.dictionaries(st.sampled_from(["groupId", "x"]), st.one_of(TEXTS, JSON)).map(json.dumps).map(str.encode),
+    st.from_regex(PROJECT_ID, fullmatch=True).map(lambda one: json.dumps({"groupId": one}).encode()),
+)
+
+
+@given(raw=ALERTS)
+@example(raw=b"[" * 50_000)
+@example(raw=b'{"groupId": ' + b"9" * 5000 + b"}")
+def test_an_alert_names_a_project_or_is_refused(raw: bytes) -> None:
+    try:
+        found = project_of(raw)
+    except InvalidNameError as error:
+        unquoted(error, raw.decode(errors="replace"))
+        return
+    assert PROJECT_ID.fullmatch(found)
+    assert json.loads(raw)["groupId"] == found
+
+
+@given(raw=st.binary(max_size=100), signature=st.one_of(st.text(max_size=60), st.just("=" * 100_000)))
+def test_a_signature_by_chance_opens_nothing(raw: bytes, signature: str) -> None:
+    assert is_signed(raw, signature, Secret("a-long-random-text")) is False
+
+
 SCOPES = st.one_of(
     st.text(max_size=40),
     st.from_regex(r"(project|vault|fleet):[ -~]{0,30}", fullmatch=True),
@@ -128,6 +209,20 @@ BODIES: st.SearchStrategy[Any] = st.fixed_dictionaries(
         "because": st.one_of(st.text(max_size=300), JSON),
         "hinted": JSON,
         "wakeAt": st.one_of(st.datetimes().map(datetime.isoformat), st.text(max_size=30), JSON),
+        "change": st.one_of(st.sampled_from(["write", "delete", "Write"]), JSON),
+        "correlationId": st.one_of(st.uuids().map(str), JSON),
+        "at": st.one_of(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "subscription": st.one_of(SUBSCRIPTIONS, JSON),
+                    "group": st.one_of(st.text(max_size=95), JSON),
+                    "vault": st.one_of(VAULTS, JSON),
+                    "key": st.one_of(KEYS, JSON),
+                },
+            ),
+            JSON,
+        ),
     },
 )
 
@@ -145,8 +240,8 @@ def test_a_queue_message_is_one_of_ours_or_refused(text: str) -> None:
         return
     assert len(text) <= LONGEST
     assert decode(encode(found)) == found
-    if isinstance(found, VaultHint):
-        assert VAULT_NAME.fullmatch(found.vault)
+    if isinstance(found, VaultHint | AccessHint):
+        assert found.vault is None or VAULT_NAME.fullmatch(found.vault)
         assert found.key is None or KEY_NAME.fullmatch(found.key)
     else:
         assert Scope.parse(str(found.scope)) == found.scope

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from keysteward.messages import VaultHint, decode
+from keysteward.messages import AccessHint, VaultHint, decode
 from keysteward.vocabulary import InvalidNameError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def is_hinted(run: Run) -> bool:
         message = decode(run.text)
     except InvalidNameError:
         return False
-    return isinstance(message, VaultHint) or message.hinted
+    return isinstance(message, VaultHint | AccessHint) or message.hinted
 
 
 def scopes_of_runs(played: Played) -> dict[int, str]:

@@ -66,6 +66,39 @@ class Creates:
 
 
 @dataclass(frozen=True, slots=True)
+class Firewall:
+    """
+    How the vaults of a history filter, and the policy that keeps their rules in step.
+
+    ``knows``: whom the owner's rules let in at the beginning: an ``office``, the ``app`` as well, or ``everybody`` who
+    needs to. ``crowd``: rules of others besides, as many as that.
+    """
+
+    mode: Literal["sync", "alert", "off"] = "sync"
+    when_open: Literal["explain", "prepare"] = "explain"
+    control_plane: bool = True
+    extra: tuple[str, ...] = ()
+    widest_prefix: int = 24
+    remove_after_hours: int = 1
+    max_removals_percent: int = 50
+    filters: bool = True
+    knows: Literal["office", "app", "everybody"] = "app"
+    crowd: int = 0
+    timer_seconds: float = 300.0
+
+    def as_policy(self) -> dict[str, object]:
+        return {
+            "mode": self.mode,
+            "whenOpen": self.when_open,
+            "controlPlane": self.control_plane,
+            "extraIpRules": list(self.extra),
+            "widestPrefix": self.widest_prefix,
+            "removeAfterHours": self.remove_after_hours,
+            "maxRemovalsPercent": self.max_removals_percent,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """A seed for everything that is drawn while it is played, how the world is set up, and the steps."""
 
@@ -81,6 +114,8 @@ class History:
     max_reversals: int = MAX_REVERSALS
     windows: tuple[WindowSpec, ...] = ()
     creates: Creates | None = None
+    firewall: Firewall | None = None
+    """None: no vault filters, and nothing asks for a sync."""
     signs_in: Literal["serviceAccount", "apiKey"] = "serviceAccount"
     environment: str = "AZURE"
     application: bool = False

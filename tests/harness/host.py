@@ -15,7 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from keysteward.events import hint_of
-from keysteward.messages import encode
+from keysteward.messages import AccessHint, encode
+from keysteward.resource_events import resource_hint_of
 from tests.harness.processes import Killed, Process, Run, current_run
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Host:
     events: list[EventSent] = field(default_factory=list)
     timers_run: bool = True
     timer_seconds: float = 900.0
+    sync_seconds: float | None = None
+    """Between the timers of firewalls; None: there are none."""
     watches: bool = False
     event_bell: Bell = field(default_factory=Bell)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -108,6 +111,8 @@ class Host:
             self._keep(forever())
         if self.watches:
             self._keep(self._run_watch())
+        if self.sync_seconds is not None:
+            self._keep(self._run_syncs(self.sync_seconds))
 
     def start_again(self, process: Process) -> None:
         """The platform puts a new instance in place of a killed one, after a while."""
@@ -228,10 +233,15 @@ class Host:
     async def _deliver_event(self, delivery: Delivery, seconds: float) -> None:
         await asyncio.sleep(seconds)
         event = delivery.event
-        hint = hint_of(event.type, event.data)
-        if hint is not None:
-            self.events.append(EventSent(event.type, hint.vault, self.loop_time()))
-            await self.queue.send(encode(hint))
+        if delivery.function_name == "resource_events":
+            hint = resource_hint_of(event.type, event.subject, event.data)
+        else:
+            hint = hint_of(event.type, event.data)
+        if hint is None:
+            return
+        assert not isinstance(hint, AccessHint), "no history changes who may use a vault"
+        self.events.append(EventSent(event.type, hint.vault, self.loop_time()))
+        await self.queue.send(encode(hint))
 
     async def _run_timers(self) -> None:
         await asyncio.sleep(self.timer_seconds * self.random.random())
@@ -239,6 +249,13 @@ class Host:
             if self.timers_run:
                 self.call("timer", "reconcile_projects", lambda process: process.app.fleet.fan_out("timer"))
             await asyncio.sleep(self.timer_seconds)
+
+    async def _run_syncs(self, seconds: float) -> None:
+        await asyncio.sleep(seconds * self.random.random())
+        while True:
+            if self.timers_run:
+                self.call("timer", "sync_firewalls", lambda process: process.app.fleet.fan_out_vaults())
+            await asyncio.sleep(seconds)
 
     async def _run_watch(self) -> None:
         """Once a minute, at its second: as ``WATCH_SCHEDULE`` has it."""

@@ -78,10 +78,13 @@ def settings_of(history: History, project_ids: tuple[str, ...]) -> Settings:
         rotation["windows"] = [window.as_policy() for window in history.windows]
     if history.creates is not None:
         rotation |= history.creates.as_policy()
+    defaults: dict[str, object] = {"rotation": rotation}
+    if history.firewall is not None:
+        defaults["firewall"] = history.firewall.as_policy()
     environment = {
         "ATLAS_PROJECT_IDS": "*" if history.discovers else ",".join(project_ids),
         "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-        "KEYSTEWARD_POLICY": json.dumps({"defaults": {"rotation": rotation}}),
+        "KEYSTEWARD_POLICY": json.dumps({"defaults": defaults}),
         "KEYSTEWARD_DRY_RUN": "true" if history.dry_run else "false",
         "KEYSTEWARD_NOTIFY": json.dumps(TARGETS[: history.targets]),
     }
@@ -131,6 +134,10 @@ class Instances:
         process = Process(slot, life, self._compose())
         self.processes.append(process)
         return process
+
+    def use(self, settings: Settings) -> None:
+        """Let every instance that starts from now on have other settings."""
+        self._settings = settings
 
     @property
     def alive(self) -> Sequence[Process]:

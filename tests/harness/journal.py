@@ -17,8 +17,20 @@ if TYPE_CHECKING:
 
 
 LOOKED_UP = frozenset({"keystewardOperations", "keystewardAudit"})
-FENCED = frozenset({"keystewardRecords", "keystewardOperations", "keystewardApprovals", "keystewardOutbox"})
+FENCED = frozenset(
+    {
+        "keystewardRecords",
+        "keystewardOperations",
+        "keystewardApprovals",
+        "keystewardOutbox",
+        "keystewardLedger",
+        "keystewardAddresses",
+    }
+)
 """Tables whose rows several runs write one after the other."""
+
+INDEXES = frozenset({".vaults"})
+"""Partitions of those tables whose rows say nothing but that they are there."""
 
 type Snapshot = Mapping[str, ProjectState]
 
@@ -84,6 +96,7 @@ class JournalledTables(ModelTables):
 
     def _drop(self, table: str, partition: str, key: str) -> None:
         super()._drop(table, partition, key)
+        self._last.pop((table, partition, key), None)
         self.deleted.append(Deleted(self._loop_time(), table, partition, key))
 
     def _note_read(self, table: str, row: Row | None) -> None:
@@ -93,7 +106,7 @@ class JournalledTables(ModelTables):
 
     def _unread(self, place: tuple[str, str, str], run: Run | None) -> Written | None:
         before = self._last.get(place)
-        if before is None or run is None or before.run is run or place[0] not in FENCED:
+        if before is None or run is None or before.run is run or place[0] not in FENCED or place[1] in INDEXES:
             return None
         return before if run.read.get(place) != self._etags[place] else None
 

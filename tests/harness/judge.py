@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.harness.invariants import creation, exclusion, guard_rails, manners, outcome, pushes, trail, voice, watch
+from tests.harness.invariants import (
+    creation,
+    exclusion,
+    guard_rails,
+    manners,
+    outcome,
+    pushes,
+    rule_outcome,
+    rule_removals,
+    rule_trail,
+    rule_writes,
+    trail,
+    voice,
+    watch,
+)
 from tests.harness.player import play
 
 if TYPE_CHECKING:
@@ -15,6 +29,26 @@ if TYPE_CHECKING:
 
     type Invariant = Callable[[Played], Iterable[str]]
 
+OF_FIREWALLS: Sequence[Invariant] = (
+    rule_writes.rules_are_written_on_fresh_ground,
+    rule_writes.writes_change_the_rules_alone,
+    rule_writes.nothing_is_written_where_nothing_differs,
+    rule_writes.rules_of_others_stay,
+    rule_writes.only_what_was_asked_for_is_allowed,
+    rule_writes.rules_are_written_only_where_allowed,
+    rule_removals.nothing_leaves_unless_every_source_is_whole,
+    rule_removals.nothing_leaves_before_its_time,
+    rule_removals.what_nobody_answers_for_stays,
+    rule_removals.not_much_leaves_at_once,
+    rule_outcome.a_sync_allows_everybody_or_says_why_not,
+    rule_outcome.whoever_is_wanted_is_let_in_at_the_end,
+    rule_outcome.syncs_come_with_every_timer,
+    rule_outcome.rules_that_do_not_last_are_left_alone,
+    rule_outcome.writes_of_rules_do_not_storm,
+    rule_trail.writes_of_rules_are_intended_first,
+    rule_trail.intents_of_rules_are_closed,
+    rule_trail.writes_of_rules_are_told,
+)
 INVARIANTS: Sequence[Invariant] = (
     pushes.pushes_only_forwards,
     pushes.pushes_only_what_it_saw_usable,
@@ -54,6 +88,7 @@ INVARIANTS: Sequence[Invariant] = (
     trail.identifiers_are_in_the_history,
     trail.addresses_are_in_the_history,
     trail.history_is_in_order,
+    *OF_FIREWALLS,
     manners.fails_only_where_storage_fails,
     manners.keeps_secrets,
 )

@@ -24,6 +24,8 @@ from tests.harness.hands import Hands
 from tests.harness.host import Bell, Host
 from tests.harness.instances import Instances, settings_of
 from tests.harness.journal import JournalledQueue, JournalledTables
+from tests.harness.network_hands import NetworkHands
+from tests.harness.networks import Networks, some_networks
 from tests.harness.processes import Gates, Process
 from tests.harness.simulated_loop import SimulatedLoop, StuckError, run_simulated
 from tests.harness.wire import Wire
@@ -49,12 +51,13 @@ class Line:
     text: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Played:
     """The evidence of one history. All times are loop seconds unless they are aware datetimes."""
 
     history: History
     world: World
+    networks: Networks
     tables: JournalledTables
     queue: JournalledQueue
     wire: Wire
@@ -77,7 +80,7 @@ class Played:
     turns: int = 0
 
 
-class Player(Hands):
+class Player(Hands, NetworkHands):
     """Plays the steps of one history, and sees to the quiet after them."""
 
     def __init__(self, history: History, loop: SimulatedLoop, clock: SimulatedClock) -> None:
@@ -93,10 +96,13 @@ class Player(Hands):
         instances = Instances(settings, cloud, (tables, queue), wire, gates, random, loop.time)
         host = Host(cloud, queue, bell, instances, Random(f"{history.seed}:host"), loop.time)
         host.timers_run, host.timer_seconds, host.watches = history.timers, history.timer_seconds, history.watches
+        host.sync_seconds = history.firewall.timer_seconds if history.firewall is not None else None
         gates.on_kill = self._killed
         tables.look_up = world.snapshot
         self._loop = loop
-        self.played = Played(history, world, tables, queue, wire, gates, host, instances, clock.now())
+        networks = some_networks(world, history.firewall) if history.firewall is not None else Networks(world)
+        wire.on_rules_read = networks.was_read
+        self.played = Played(history, world, networks, tables, queue, wire, gates, host, instances, clock.now())
         wire.on_done = self._note_identifiers
         cloud.observers.append(self._note_others)
 
@@ -125,6 +131,7 @@ class Player(Hands):
         played.world.cloud.faults.clear()
         played.world.cloud.sinks.clear_orders()
         played.world.stop_tools()
+        played.networks.become_quiet()
         played.instances.credential.fails = 0
         played.quiet_at = self._loop.time()
         self._say("= quiet from here")

@@ -7,7 +7,7 @@ that is what makes a failing history short.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,15 @@ _WAITS = (0.0, 0.0, 0.4, 1.5, 3.0, 6.0, 12.0, 20.0, 45.0, 90.0, 180.0, 400.0, 90
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
+    """A kind of step: how often it is drawn, and how its arguments are."""
+
     weight: int
     draw: Callable[[Random], tuple[str, tuple[Any, ...]]]
-    waits: Sequence[float] = field(default=_WAITS)
 
 
-def _number(random: Random) -> int:
+def a_number(random: Random) -> int:
+    """Draw a number that a step takes modulo whatever is there."""
     return random.randrange(1000)
 
 
@@ -125,20 +127,25 @@ def _set_posture(random: Random) -> tuple[str, tuple[Any, ...]]:
 
 def _put_back(random: Random) -> tuple[str, tuple[Any, ...]]:
     kind = random.choice((ToolKind.TERRAFORM, ToolKind.KUBERNETES_OPERATOR))
-    return "put_back", (_number(random), random.choice((0, 0, _number(random))), str(kind))
+    return "put_back", (a_number(random), random.choice((0, 0, a_number(random))), str(kind))
 
 
 def _let_tool_stand(random: Random) -> tuple[str, tuple[Any, ...]]:
     lasts = random.choice((300.0, 1200.0, 4000.0))
-    return "let_tool_stand", (_number(random), random.choice((0, _number(random))), random.choice((40.0, 300.0)), lasts)
+    return "let_tool_stand", (
+        a_number(random),
+        random.choice((0, a_number(random))),
+        random.choice((40.0, 300.0)),
+        lasts,
+    )
 
 
-_HOLDS_LAST = (None, 20.0, 90.0, 600.0, 3000.0)
+HOLDS_LAST = (None, 20.0, 90.0, 600.0, 3000.0)
 
 
 def _hold_project(random: Random) -> tuple[str, tuple[Any, ...]]:
     jobs = random.choice((("rotation", "revocation"), ("rotation",), ("rotation",), ("revocation",)))
-    return "hold_project", (_number(random), jobs, random.choice(_HOLDS_LAST))
+    return "hold_project", (a_number(random), jobs, random.choice(HOLDS_LAST))
 
 
 def _answer_targets(random: Random) -> tuple[str, tuple[Any, ...]]:
@@ -168,56 +175,56 @@ def _fault_of_creation(random: Random) -> tuple[str, tuple[Any, ...]]:
 
 
 _KINDS = (
-    _Kind(14, _new_version),
-    _Kind(2, _versions_at_once),
-    _Kind(5, lambda r: ("set_enabled", (_number(r), r.random() < 0.6))),
-    _Kind(4, lambda r: ("push_by_hand", (_number(r), _number(r)))),
-    _Kind(1, lambda r: ("pin_nothing", (_number(r),))),
-    _Kind(3, lambda r: ("pause", (_number(r), _number(r)))),
-    _Kind(3, lambda r: ("resume", (_number(r), _number(r)))),
-    _Kind(1, lambda r: ("add_cluster", (_number(r),))),
-    _Kind(1, lambda r: ("remove_cluster", (_number(r), _number(r)))),
-    _Kind(1, lambda r: ("switch_encryption", (_number(r),))),
-    _Kind(3, _set_posture),
-    _Kind(1, lambda r: ("set_manager", (r.random() < 0.7,))),
-    _Kind(4, _put_back),
-    _Kind(1, _let_tool_stand),
-    _Kind(1, lambda r: ("stop_tool", (_number(r),))),
-    _Kind(3, _hold_project),
-    _Kind(3, lambda r: ("lift_project", (_number(r),))),
-    _Kind(1, lambda r: ("approve", (_number(r), _number(r)))),
-    _Kind(10, _fault),
-    _Kind(24, _strike),
-    _Kind(2, lambda r: ("lose_events", (r.randint(1, 2),))),
-    _Kind(3, lambda r: ("double_events", (r.randint(1, 3),))),
-    _Kind(2, lambda r: ("delay_events", (r.randint(1, 2), r.choice((4.0, 30.0, 700.0))))),
-    _Kind(3, lambda _: ("double_messages", ())),
-    _Kind(3, lambda _: ("end_tokens", ())),
-    _Kind(1, lambda r: ("fail_identity", (r.randint(1, 3),))),
-    _Kind(4, lambda r: ("rotate", (_number(r), None))),
-    _Kind(4, lambda r: ("rotate", (_number(r), _number(r)))),
-    _Kind(3, lambda r: ("reconcile", (_number(r),))),
-    _Kind(2, lambda _: ("fan_out", ())),
+    Kind(14, _new_version),
+    Kind(2, _versions_at_once),
+    Kind(5, lambda r: ("set_enabled", (a_number(r), r.random() < 0.6))),
+    Kind(4, lambda r: ("push_by_hand", (a_number(r), a_number(r)))),
+    Kind(1, lambda r: ("pin_nothing", (a_number(r),))),
+    Kind(3, lambda r: ("pause", (a_number(r), a_number(r)))),
+    Kind(3, lambda r: ("resume", (a_number(r), a_number(r)))),
+    Kind(1, lambda r: ("add_cluster", (a_number(r),))),
+    Kind(1, lambda r: ("remove_cluster", (a_number(r), a_number(r)))),
+    Kind(1, lambda r: ("switch_encryption", (a_number(r),))),
+    Kind(3, _set_posture),
+    Kind(1, lambda r: ("set_manager", (r.random() < 0.7,))),
+    Kind(4, _put_back),
+    Kind(1, _let_tool_stand),
+    Kind(1, lambda r: ("stop_tool", (a_number(r),))),
+    Kind(3, _hold_project),
+    Kind(3, lambda r: ("lift_project", (a_number(r),))),
+    Kind(1, lambda r: ("approve", (a_number(r), a_number(r)))),
+    Kind(10, _fault),
+    Kind(24, _strike),
+    Kind(2, lambda r: ("lose_events", (r.randint(1, 2),))),
+    Kind(3, lambda r: ("double_events", (r.randint(1, 3),))),
+    Kind(2, lambda r: ("delay_events", (r.randint(1, 2), r.choice((4.0, 30.0, 700.0))))),
+    Kind(3, lambda _: ("double_messages", ())),
+    Kind(3, lambda _: ("end_tokens", ())),
+    Kind(1, lambda r: ("fail_identity", (r.randint(1, 3),))),
+    Kind(4, lambda r: ("rotate", (a_number(r), None))),
+    Kind(4, lambda r: ("rotate", (a_number(r), a_number(r)))),
+    Kind(3, lambda r: ("reconcile", (a_number(r),))),
+    Kind(2, lambda _: ("fan_out", ())),
 )
 
 
-_APPROVING = (_Kind(16, lambda r: ("approve", (_number(r), _number(r)))),)
-_TELLING = (_Kind(5, _answer_targets), _Kind(3, _fault_of_target))
+_APPROVING = (Kind(16, lambda r: ("approve", (a_number(r), a_number(r)))),)
+_TELLING = (Kind(5, _answer_targets), Kind(3, _fault_of_target))
 _CREATING = (
-    _Kind(8, _fault_of_creation),
-    _Kind(5, lambda r: ("hold_vault", (r.choice(_HOLDS_LAST),))),
-    _Kind(4, lambda _: ("lift_vault", ())),
-    _Kind(5, lambda _: ("fan_out_daily", ())),
-    _Kind(12, lambda r: ("strike", (Strike(StrikeKind.KILL, "after POST rotate", r.choice((0, 0, 1))),))),
+    Kind(8, _fault_of_creation),
+    Kind(5, lambda r: ("hold_vault", (r.choice(HOLDS_LAST),))),
+    Kind(4, lambda _: ("lift_vault", ())),
+    Kind(5, lambda _: ("fan_out_daily", ())),
+    Kind(12, lambda r: ("strike", (Strike(StrikeKind.KILL, "after POST rotate", r.choice((0, 0, 1))),))),
 )
 _DISCOVERING = (
-    _Kind(8, lambda r: ("set_visible", (1, r.random() < 0.7))),
-    _Kind(3, lambda _: ("fan_out_daily", ())),
+    Kind(8, lambda r: ("set_visible", (1, r.random() < 0.7))),
+    Kind(3, lambda _: ("fan_out_daily", ())),
 )
-_LONG_WAITS = (*_WAITS, 6 * 3600.0, 25 * 3600.0)
+LONG_WAITS = (*_WAITS, 6 * 3600.0, 25 * 3600.0)
 
 
-def _kinds_for(history: History) -> Sequence[_Kind]:
+def _kinds_for(history: History) -> Sequence[Kind]:
     """What may happen in a history of this set-up."""
     kinds = list(_KINDS)
     kinds += _APPROVING if history.mode == "approve" else ()
@@ -226,7 +233,7 @@ def _kinds_for(history: History) -> Sequence[_Kind]:
     if history.creates is not None:
         # A version that somebody else makes keeps the app from making one for a day.
         kinds = [kind for kind in kinds if kind.draw not in {_new_version, _versions_at_once}]
-        kinds += [_Kind(3, _new_version), *_CREATING]
+        kinds += [Kind(3, _new_version), *_CREATING]
     return kinds
 
 
@@ -235,10 +242,15 @@ def draw_history(seed: int) -> History:
     random = Random(f"history {seed}")
     history = draw_setup(seed, random)
     kinds = _kinds_for(history)
+    return replace(history, steps=draw_steps(random, kinds, LONG_WAITS if history.is_long else _WAITS))
+
+
+def draw_steps(random: Random, kinds: Sequence[Kind], waits: Sequence[float]) -> list[Step]:
+    """Draw the steps of a history, each with a wait before it."""
     weights = [kind.weight for kind in kinds]
     steps = []
     for _ in range(random.randint(3, MOST_STEPS)):
         kind = random.choices(kinds, weights)[0]
         what, args = kind.draw(random)
-        steps.append(Step(random.choice(_LONG_WAITS if history.is_long else kind.waits), what, args))
-    return replace(history, steps=steps)
+        steps.append(Step(random.choice(waits), what, args))
+    return steps

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 NEVER = 4_102_444_800
 """The SDK asks the machine's clock for a token's age, so a token that ends by simulated time says nothing to it."""
 EAR = "/encryptionAtRest"
+VAULTS = "/providers/Microsoft.KeyVault/vaults/"
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +58,8 @@ class Sent:
     exchange: Exchange | None = None
     response: Response | None = None
     identifier: str | None = None
+    rules: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    """Of a write of a vault's rules: the list just before it and just after it, as the vault has them."""
 
     @property
     def project_id(self) -> str | None:
@@ -65,7 +68,21 @@ class Sent:
 
     @property
     def is_push(self) -> bool:
-        return self.request.method == "PATCH"
+        return self.request.method == "PATCH" and self.request.path.endswith(EAR)
+
+    @property
+    def vault(self) -> str | None:
+        """The vault whose own document in Resource Manager it is about."""
+        place, _, name = self.request.path.rpartition(VAULTS)
+        return name.lower() if place and "/" not in name else None
+
+    @property
+    def is_rules_write(self) -> bool:
+        return self.request.method == "PATCH" and self.vault is not None
+
+    @property
+    def reads_rules(self) -> bool:
+        return self.request.method == "GET" and self.vault is not None
 
     @property
     def asks_for_version(self) -> bool:
@@ -109,6 +126,8 @@ class Wire:
     def __init__(self, cloud: Cloud, gate: Gate, random: Random, loop_time: Callable[[], float]) -> None:
         self.sent: list[Sent] = []
         self.on_done: Callable[[], None] = lambda: None
+        self.on_rules_read: Callable[[str], None] = lambda _: None
+        """Called with the name of a vault whose rules were just read: what happens then, the reader does not see."""
         self._cloud = cloud
         self._gate = gate
         self._random = random
@@ -134,8 +153,8 @@ class Wire:
         request = sent.request
         name = f"{request.method} {request.path.rsplit('/', 1)[-1]}"
         await self._gate(f"before {name}")
-        if sent.is_push and self._random.random() < 0.3:
-            # Atlas may take the change at the end of its answering time as well as at its beginning.
+        if (sent.is_push or sent.is_rules_write) and self._random.random() < 0.3:
+            # The service may take the change at the end of its answering time as well as at its beginning.
             await asyncio.sleep(10 * self._random.random())
             await self._gate(f"inside {name}")
         response, seconds = self._answer(sent)
@@ -153,15 +172,23 @@ class Wire:
         project = self._cloud.atlas.projects.get(sent.project_id or "")
         sent.identifier = project.key_identifier if project is not None else None
         sent.done_at = self._time()
+        before = self._rules(sent) if sent.is_rules_write else None
         dropped = 0.0
         try:
             sent.response = self._cloud.handle(sent.request)
         except ConnectionDropped as lost:
             dropped = lost.latency_seconds
         sent.exchange = self._cloud.record[-1]
+        if before is not None:
+            sent.rules = before, self._rules(sent)
         if sent.is_push:
             self.on_done()
+        if sent.reads_rules:
+            self.on_rules_read(sent.vault or "")
         return sent.response, sent.response.latency_seconds if sent.response is not None else dropped
+
+    def _rules(self, sent: Sent) -> tuple[str, ...]:
+        return self._cloud.key_vault.vault(sent.vault or "").state.network.ip_rules
 
     def is_truncated(self, sent: Sent) -> bool:
         return sent.exchange is not None and sent.exchange.fault == FaultKind.TRUNCATE

@@ -11,7 +11,7 @@ from simulator.faults import Fault
 from simulator.key_vault.state import MANAGER_ACTIONS, Posture
 from simulator.latencies import REALISTIC
 from simulator.tools import ToolKind
-from simulator.wire import Refused
+from simulator.wire import APP_ADDRESS, Refused
 from simulator.worlds import APPLICATION_ID, APPLICATION_SECRET, CLIENT_ID, PUBLIC_KEY, a_healthy_world
 from tests.harness.journal import ProjectState
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SECOND_PROJECT = "64b0c1d2e3f405162738495b"
 AN_EC_KEY = "EC"
 MANY = 10**9
+READS_OF_KEYS = frozenset({"Microsoft.KeyVault/vaults/keys/read", "Microsoft.KeyVault/vaults/keys/versions/read"})
 DAYS_BEFORE_END = 30
 """The policy's default for ``createVersionBeforeExpiryDays``."""
 
@@ -239,10 +240,11 @@ class World:
     @property
     def app_reads_key(self) -> bool:
         """Whether the app can read the key in some way now."""
-        if self.vault.posture == Posture.OPEN:
+        lets_in = self.vault.state.network.lets_in(APP_ADDRESS)
+        if self.vault.posture == Posture.OPEN and lets_in:
             return True
-        shut_out = self.vault.posture in {Posture.FIREWALL, Posture.CONNECTION}
-        return shut_out and self.vault.manager_actions == MANAGER_ACTIONS
+        shut_out = self.vault.posture in {Posture.OPEN, Posture.FIREWALL, Posture.CONNECTION}
+        return shut_out and self.vault.manager_actions >= READS_OF_KEYS
 
     def _apply(self, project: Project, block: dict[str, object]) -> None:
         self.cloud.atlas.apply(project, change_of(project, {"azureKeyVault": block}, self.cloud.key_vault))

@@ -8,6 +8,8 @@ import pytest
 
 CHUNKS = 20
 DEFAULT_COUNT = 1000
+SHARES = {"seeds": 1, "firewall_seeds": 8}
+"""Of how many histories one is of each kind: one of firewalls takes a few times as long."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,12 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seeds" not in metafunc.fixturenames:
-        return
-    chosen = metafunc.config.getoption("--history-seed", default=None)
-    if chosen is not None:
-        metafunc.parametrize("seeds", [pytest.param([chosen], id=f"seed {chosen}")])
-        return
-    count = int(os.environ.get("KEYSTEWARD_HISTORIES", DEFAULT_COUNT))
-    chunks = [range(first, count, CHUNKS) for first in range(CHUNKS)]
-    metafunc.parametrize("seeds", [pytest.param(c, id=f"every {CHUNKS}th from {c.start}") for c in chunks if c])
+    for name in SHARES.keys() & set(metafunc.fixturenames):
+        chosen = metafunc.config.getoption("--history-seed", default=None)
+        if chosen is not None:
+            metafunc.parametrize(name, [pytest.param([chosen], id=f"seed {chosen}")])
+            continue
+        count = int(os.environ.get("KEYSTEWARD_HISTORIES", DEFAULT_COUNT)) // SHARES[name]
+        chunks = [range(first, count, CHUNKS) for first in range(CHUNKS)]
+        metafunc.parametrize(name, [pytest.param(c, id=f"every {CHUNKS}th from {c.start}") for c in chunks if c])

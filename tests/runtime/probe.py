@@ -39,13 +39,26 @@ EVENT = {
     "metadataVersion": "1",
     "data": {"Id": IDENTIFIER, "VaultName": "kv-payments", "ObjectName": "atlas-cmk", "NBF": None, "EXP": None},
 }
+VAULT_ID = "/subscriptions/11111111-2222-4333-8444-555555555555/resourcegroups/g/providers/Microsoft.KeyVault/vaults/"
+RESOURCE_EVENT = {
+    **EVENT,
+    "subject": VAULT_ID + "kv-payments",
+    "eventType": "Microsoft.Resources.ResourceWriteSuccess",
+    "dataVersion": "2",
+    "data": {
+        "operationName": "Microsoft.KeyVault/vaults/write",
+        "resourceUri": VAULT_ID + "kv-payments",
+        "correlationId": "aa0e1b2c-3d4e-4f50-8617-283940516273",
+        "claims": {"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn": "admin@example.com"},
+    },
+}
 MESSAGE = '{"v": 1, "scope": "project:64b0c1d2e3f405162738495a", "because": "probe"}'
 
 
 def inputs(worker: Worker, function: Function) -> tuple[Any, dict[str, Any]]:
     messages, kind = worker.messages, function.trigger_kind
     if kind == "eventGridTrigger":
-        return event_grid_input(messages, EVENT), {}
+        return event_grid_input(messages, RESOURCE_EVENT if function.name == "resource_events" else EVENT), {}
     if kind == "queueTrigger":
         return queue_input(messages, QueuedMessage(MESSAGE, "id", 1, "receipt", NOW, NOW + timedelta(days=7), NOW))
     if kind == "timerTrigger":

@@ -14,12 +14,14 @@ from azure.eventgrid import SystemEventNames
 
 from keysteward.events import KEY_EVENTS, VAULT_EVENTS
 from keysteward.messages import VaultHint, decode
+from keysteward.resource_events import RESOURCE_EVENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # The contract, as far as it exists: method, route, and who may call.
 ROUTES = {
     "health": ("GET", "health", "ANONYMOUS"),
+    "atlas_alerts": ("POST", "atlas-alerts", "ANONYMOUS"),
     "list_projects": ("GET", "projects", "FUNCTION"),
     "get_project": ("GET", "projects/{projectId}", "FUNCTION"),
     "rotate_project": ("POST", "projects/{projectId}/rotate", "FUNCTION"),
@@ -29,6 +31,8 @@ ROUTES = {
     "release_project": ("DELETE", "projects/{projectId}/hold", "FUNCTION"),
     "list_vaults": ("GET", "vaults", "FUNCTION"),
     "get_vault": ("GET", "vaults/{vaultName}", "FUNCTION"),
+    "sync_vault": ("POST", "vaults/{vaultName}/sync", "FUNCTION"),
+    "claim_rules": ("POST", "vaults/{vaultName}/claims", "FUNCTION"),
     "hold_vault": ("PUT", "vaults/{vaultName}/hold", "FUNCTION"),
     "release_vault": ("DELETE", "vaults/{vaultName}/hold", "FUNCTION"),
     "read_openapi": ("GET", "openapi.json", "FUNCTION"),
@@ -37,14 +41,17 @@ ROUTES = {
 }
 OTHERS = {
     "key_vault_events": "eventGridTrigger",
+    "resource_events": "eventGridTrigger",
     "work": "queueTrigger",
     "poisoned_work": "queueTrigger",
     "reconcile_projects": "timerTrigger",
+    "sync_firewalls": "timerTrigger",
     "watch_keys": "timerTrigger",
     "daily_report": "timerTrigger",
 }
 TIMERS = {
     "reconcile_projects": ("RECONCILE_SCHEDULE", "0 */15 * * * *", True),
+    "sync_firewalls": ("FIREWALL_SCHEDULE", "30 */5 * * * *", True),
     # A run that was missed is made up for by the next one, a minute later.
     "watch_keys": ("WATCH_SCHEDULE", "15 * * * * *", False),
     "daily_report": ("DAILY_SCHEDULE", "0 0 6 * * *", True),
@@ -99,10 +106,11 @@ def test_a_function_has_the_trigger_of_the_contract(app: dict[str, Any], name: s
 def test_the_queues_are_those_of_the_contract_in_the_app_s_own_storage(app: dict[str, Any]) -> None:
     queues = {name: trigger(app, name)["queueName"] for name in ("work", "poisoned_work")}
     assert queues == {"work": "keysteward-work", "poisoned_work": "keysteward-work-poison"}
-    output = next(b for b in app["functions"]["key_vault_events"] if b["direction"] == "OUT")
-    assert (output["type"], output["queueName"]) == ("queue", "keysteward-work")
+    for events in ("key_vault_events", "resource_events"):
+        output = next(b for b in app["functions"][events] if b["direction"] == "OUT")
+        assert (output["type"], output["queueName"]) == ("queue", "keysteward-work")
     connections = [b["connection"] for bindings in app["functions"].values() for b in bindings if "queueName" in b]
-    assert connections == ["AzureWebJobsStorage"] * 3
+    assert connections == ["AzureWebJobsStorage"] * 4
 
 
 @pytest.mark.parametrize("name", TIMERS)
@@ -138,6 +146,13 @@ def test_an_event_runs_and_queues_a_hint_without_settings(app: dict[str, Any]) -
     assert decode(body) == VaultHint("kv-payments", "atlas-cmk", "KeyNewVersionCreated")
 
 
+def test_a_resource_event_runs_and_queues_a_hint_without_its_claims(app: dict[str, Any]) -> None:
+    body = app["seen"]["resource_events"]["outputs"]["work"]
+    found = decode(body)
+    assert found == VaultHint("kv-payments", None, "vaults/write", "write", "aa0e1b2c-3d4e-4f50-8617-283940516273")
+    assert "example.com" not in body
+
+
 @pytest.mark.parametrize("name", [*TIMERS, "poisoned_work"])
 def test_a_timer_and_the_poison_queue_run_and_end_well_without_settings(app: dict[str, Any], name: str) -> None:
     assert app["seen"][name] == {"outputs": {}}
@@ -153,3 +168,4 @@ def test_the_types_of_events_are_spelt_as_microsoft_s_own_library_spells_them() 
     assert ours == KEY_EVENTS
     assert key_vault >= VAULT_EVENTS
     assert {"Microsoft.KeyVault.VaultAccessPolicyChanged"} == VAULT_EVENTS
+    assert {str(one.value) for one in SystemEventNames} >= RESOURCE_EVENTS

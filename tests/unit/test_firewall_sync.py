@@ -298,6 +298,19 @@ async def test_an_order_does_not_wait_for_the_pause_and_ends_held_where_its_rule
     assert world.rules == (THEIRS, NODE, PLANE)
 
 
+async def test_after_an_order_whose_rules_lasted_nobody_waits_for_the_pause_any_more() -> None:
+    world = await in_step()
+    for _ in range(3):
+        world.another_writes(THEIRS)
+        await world.run()
+    await world.order()
+    await world.run()
+    world.node("pay", FIRST, "20.1.2.4")
+    await world.run()
+    assert MORE in world.rules
+    assert (await world.record()).reverts.count == 0
+
+
 async def test_a_dry_run_plans_and_leaves_no_trace_but_what_it_saw() -> None:
     world = World(dry_run=True)
     await world.run()

@@ -15,7 +15,7 @@ from keysteward.messages import ReconcileMessage, decode
 from keysteward.settings import ALL_PROJECTS
 from keysteward.store.lease import TABLE, take_lease
 from keysteward.store.ports import StorageError
-from keysteward.store.records import ProjectRecord, VersionSeenRecord
+from keysteward.store.records import LedgerRecord, ProjectRecord, VersionSeenRecord
 from keysteward.store.state import State, Stored
 from keysteward.vocabulary import Scope
 from tests.builders import NOW, V1
@@ -167,6 +167,74 @@ async def test_the_daily_fan_out_asks_the_fleet_and_each_vault_of_a_member_once(
     asked = world.messages[before:]
     assert [m.scope for m in asked] == [Scope.fleet(), Scope.vault("kv-one")]
     assert {m.because for m in asked} == {DAILY}
+
+
+RULE = LedgerRecord(network="203.0.113.7/32", state="ours", reasons=["node:x/y"], since=NOW)
+
+
+@pytest.mark.parametrize("project_ids", [ALL_PROJECTS, (P1, P2)], ids=["found", "named"])
+async def test_the_firewall_timer_asks_each_vault_of_a_member_and_each_with_rules_of_ours(
+    project_ids: Sequence[str],
+) -> None:
+    world = World(project_ids, listed=[P1, P2])
+    await world.run()
+    await world.has(
+        ProjectRecord(project_id=P1, vault="kv-one"),
+        ProjectRecord(project_id=P2, vault="kv-one"),
+        ProjectRecord(project_id=P3, vault="kv-of-a-stranger"),
+    )
+    for vault in ("kv-one", "KV-Left", "kv-emptied"):
+        await world.state.save_ledger_row(vault, Stored(RULE))
+    await world.state.forget_ledger_row("kv-emptied", RULE)
+    before = len(world.messages)
+    assert await world.fleet.fan_out_vaults() == 2
+    asked = world.messages[before:]
+    assert {m.scope for m in asked} == {Scope.vault("kv-one"), Scope.vault("kv-left")}
+    assert {(m.because, m.hinted, m.wake_at) for m in asked} == {("timer", False, None)}
+
+
+async def test_a_vault_with_rules_of_ours_is_looked_after_until_the_last_one_is_forgotten(world: World) -> None:
+    """No record of the vault or of a project is needed for that."""
+    await world.state.save_ledger_row("kv-left", Stored(RULE))
+    assert await world.fleet.looks_after(Scope.vault("kv-left")) is True
+    assert await world.fleet.vaults() == ["kv-left"]
+    await world.state.forget_ledger_row("kv-left", RULE)
+    assert await world.fleet.looks_after(Scope.vault("kv-left")) is False
+    assert await world.fleet.vaults() == []
+    await world.state.save_ledger_row("kv-left", Stored(RULE))
+    assert await world.fleet.vaults() == ["kv-left"]
+
+
+@pytest.mark.parametrize("point", ["before upsert", "after upsert", "before insert", "after insert"])
+async def test_no_rule_of_ours_is_kept_in_a_vault_that_the_timer_does_not_know_when_storage_fails(point: str) -> None:
+    failed: list[str] = []
+
+    async def fails(at: str) -> None:
+        if not failed and at == f"{point} keystewardLedger":
+            failed.append(at)
+            raise StorageError(at)
+
+    tables = ModelTables(World().now, fails)
+    with pytest.raises(StorageError):
+        await State(tables).save_ledger_row("kv-left", Stored(RULE))
+    state = State(tables)
+    assert await state.has_rules("kv-left") is (point == "after insert")
+    assert await state.vaults_with_rules() == (["kv-left"] if point == "after insert" else [])
+
+
+async def test_a_vault_is_named_again_where_storage_failed_the_first_time() -> None:
+    failed: list[str] = []
+
+    async def fails(at: str) -> None:
+        if not failed and at == "before upsert keystewardLedger":
+            failed.append(at)
+            raise StorageError(at)
+
+    state = State(ModelTables(World().now, fails))
+    with pytest.raises(StorageError):
+        await state.save_ledger_row("kv-left", Stored(RULE))
+    await state.save_ledger_row("kv-left", Stored(RULE))
+    assert await state.vaults_with_rules() == ["kv-left"]
 
 
 async def test_there_are_no_members_before_the_first_list(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from keysteward.act.push import NotPushed
 from keysteward.facts import ProjectFacts, Unknown
 from keysteward.reconcile.under_way import MAY_COME_LATE
 from keysteward.store.records import AuditRecord
-from keysteward.store.state import State
+from keysteward.store.state import RECORDS, State
 from keysteward.vocabulary import ClusterState, Scope
 from tests.builders import KEY, V1, V2, V3, a_cluster, a_version, encryption, versions
 from tests.project_world import BLIP, PROJECT, Killed, World, refused, taken
@@ -204,3 +205,18 @@ async def test_every_push_of_several_has_its_end_in_the_trail(world: World) -> N
     results = [one.result for one in await world.trail("pushKeyIdentifier")]
     assert sorted(results) == ["done", *["notDone"] * (len(results) - 1)]
     assert len(results) >= 3
+
+
+async def test_a_record_of_a_release_that_kept_addresses_with_the_project_is_read_and_written_without_them(
+    world: World,
+) -> None:
+    await world.run()
+    row = await world.tables.get(RECORDS, "project", PROJECT)
+    assert row is not None
+    old = {**json.loads(str(row.values["json0"])), "addresses": {"pay": {"outbound": ["20.1.2.3"], "announced": []}}}
+    await world.tables.replace(RECORDS, "project", PROJECT, {"json0": json.dumps(old)}, row.etag)
+    await world.run()
+    after = await world.tables.get(RECORDS, "project", PROJECT)
+    assert after is not None
+    kept = json.loads(str(after.values["json0"]))
+    assert (kept["vault"], "addresses" in kept) == (KEY.vault, False)

@@ -263,6 +263,14 @@ async def test_a_hold_that_was_set_since_the_look_stops_the_write(world: World, 
     assert len(world.intents) == (0 if pressed_after == 0 else 1)
 
 
+async def test_a_stop_button_that_would_soon_be_too_old_is_read_beside_the_rules(world: World) -> None:
+    """Found too old after the intent only, it would cost one more read of the rules."""
+    world.button_read_at = NOW - timedelta(seconds=1.6)
+    world.seconds["intend"] = [0.9]
+    assert isinstance(await world.write(), Written)
+    assert world.log == ["renew", "read", "button", "intend", "patch", "read"]
+
+
 async def test_a_stop_button_that_was_just_read_is_not_read_again(world: World) -> None:
     world.button_read_at = NOW - timedelta(seconds=1)
     await world.write()

@@ -1,1 +1,1 @@
-"""Revoked access: is it revoked, can Atlas see it, has it been confirmed, and which clusters to pause or resume. Pure."""
+"""Revoked access: is it so, can Atlas see it, is it confirmed, and which clusters to pause or resume. Pure."""

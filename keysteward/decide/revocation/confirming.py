@@ -136,6 +136,22 @@ def count_look(
     return Counted(current, RevocationRecord(current, None), changes, again)
 
 
+def count_ends(
+    record: RevocationRecord, findings: Sequence[Finding], timing: Timing, now: datetime, look: Look, *, dry_run: bool
+) -> Counted:
+    """Likewise while ``revocation.mode`` is off: nothing begins, and what stands may still end."""
+    blind = [replace(f, answer=Answer.UNKNOWN) if f.answer is Answer.YES else f for f in findings]
+    found = count_look(record, blind, timing, now, look, dry_run=dry_run)
+    why = "revocation.mode is off"
+    dropped = [Change(Turn.DROPPED, name, s.subject, why) for name, s in sorted(found.current.suspected.items())]
+    signals = {name: replace(signal, suspicion=None) for name, signal in found.current.signals.items()}
+    current = replace(found.current, signals=signals)
+    kept = found.record
+    if look is not Look.ASIDE:
+        kept = replace(kept, dry=current) if kept.dry is not None else replace(kept, real=current)
+    return Counted(current, kept, (*found.changes, *dropped), _look_again_at(current, blind, timing, now))
+
+
 def _standing_only(found: Confirmations) -> Confirmations:
     kept = {name: SignalRecord(standing=signal.standing) for name, signal in found.signals.items() if signal.standing}
     return replace(found, signals=kept)
@@ -157,9 +173,9 @@ def _advance(
 
 def _unselected(before: Confirmations, kept: Mapping[Signal, SignalRecord]) -> list[Change]:
     why = "the policy no longer selects this signal"
-    gone = sorted(set(before.signals) - set(kept))
-    ended = [Change(Turn.ENDED, n, s.subject, why) for n in gone if (s := before.signals[n].standing)]
-    return ended + [Change(Turn.DROPPED, n, s.subject, why) for n in gone if (s := before.signals[n].suspicion)]
+    gone = set(before.signals) - set(kept)
+    ended = [Change(Turn.ENDED, n, found.subject, why) for n, found in before.standing.items() if n in gone]
+    return ended + [Change(Turn.DROPPED, n, found.subject, why) for n, found in before.suspected.items() if n in gone]
 
 
 type Step = tuple[SignalRecord, Sequence[Change]]

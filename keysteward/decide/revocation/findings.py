@@ -17,7 +17,7 @@ class Need(StrEnum):
     FRESH_DEFINITIONS = "freshDefinitions"
     """The role definitions, past the cache."""
     VAULTS_CONFIRMED = "vaultsConfirmed"
-    """Write that this vault was confirmed (not under a dry run), then read those of the hour."""
+    """Write that this vault was confirmed, where the look counts and is no dry run; then read those of the hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

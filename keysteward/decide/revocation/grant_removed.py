@@ -15,9 +15,10 @@ from keysteward.decide.revocation.findings import Finding, Need, unknown
 from keysteward.decide.revocation.grants import Grant
 from keysteward.facts import Unknown
 from keysteward.network_facts import NOT_ASKED
+from keysteward.policy.blocks import Signal
 from keysteward.vocabulary import Answer, KeyIdentifier
 
-SIGNAL = "grantRemoved"
+SIGNAL: Signal = "grantRemoved"
 
 
 def judge_grant_removed(

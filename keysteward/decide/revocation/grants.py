@@ -11,7 +11,7 @@ deny-assignments; Key Vault documentation, rbac-guide, assign-access-policy.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -137,15 +137,12 @@ def _judge(facts: AccessFacts, principal: Principal, right: str) -> Found:
         return Found(Answer.UNKNOWN, found.evidence, lasting=True)
     if isinstance(facts.model, Unknown):
         return unread("the vault's permission model", facts.model)
-    by_model: dict[PermissionModel, Callable[[AccessFacts, Principal, str, str], Found]] = {
-        PermissionModel.ROLES: _by_roles,
-        PermissionModel.POLICIES: _by_policies,
-    }
-    return by_model[facts.model](facts, principal, principal.object_id, right)
+    if facts.model is PermissionModel.ROLES:
+        return _by_roles(facts, principal.assignments, principal.object_id, right)
+    return _by_policies(facts, principal.object_id, right)
 
 
-def _by_roles(facts: AccessFacts, principal: Principal, object_id: str, right: str) -> Found:
-    assigned = principal.assignments
+def _by_roles(facts: AccessFacts, assigned: Fact[tuple[RoleAssignment, ...]], object_id: str, right: str) -> Found:
     if isinstance(assigned, Unknown):
         return unread(f"role assignments of {object_id} at the key", assigned)
     wanted = DATA_ACTIONS[right]
@@ -200,7 +197,7 @@ def _one_holds(objects: Iterable[DirectoryObject], object_id: str) -> Answer:
     return next((answer for answer in (Answer.YES, Answer.UNKNOWN) if answer in answers), Answer.NO)
 
 
-def _by_policies(facts: AccessFacts, principal: Principal, object_id: str, right: str) -> Found:
+def _by_policies(facts: AccessFacts, object_id: str, right: str) -> Found:
     entries = facts.policies
     if isinstance(entries, Unknown):
         return unread("access policies of the vault", entries)

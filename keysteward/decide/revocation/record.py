@@ -82,7 +82,9 @@ class Confirmations:
 @dataclass(frozen=True, slots=True)
 class RevocationRecord:
     """
-    What is remembered of a project's revocations. ``dry``: counted under a dry run, for plans only; None: not begun.
+    What is remembered of a project's revocations.
+
+    ``dry``: counted under a dry run, for plans only; None: not begun.
     """
 
     real: Confirmations = Confirmations()

@@ -2,7 +2,7 @@
 The four signals of a revocation: each yes, no or unknown, with what it rests on. Pure.
 
 A "yes" is only what was seen to be so. Never: our own 403, a timeout, an expired key (it still decrypts), a network
-block, a vault that is not found but not deleted either, a missing read or encrypt grant alone, Atlas's ``valid: false``.
+block, a vault that is not found but not deleted either, a missing read or encrypt grant alone, ``valid: false`` alone.
 """
 
 from __future__ import annotations

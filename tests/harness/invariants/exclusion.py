@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tests.harness.evidence import holder_at, is_hinted, lease_writes, pushes, scopes_of_runs
+from tests.harness.network_evidence import rules_writes
 from tests.harness.processes import StrikeKind
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ MOST_UNASKED = 60
 
 
 def pushes_only_under_its_lease(played: Played) -> Iterator[str]:
-    """When a push is sent the lease is the run's own, and there is time for the whole request."""
-    for push in pushes(played):
-        lease = holder_at(lease_writes(played, f"project:{push.project_id}"), push.asked_at)
+    """When a push or a write of rules is sent the lease is the run's own, and there is time for the whole request."""
+    for push in [*pushes(played), *rules_writes(played)]:
+        scope = f"project:{push.project_id}" if push.is_push else f"vault:{push.vault}"
+        lease = holder_at(lease_writes(played, scope), push.asked_at)
         if lease is None or lease.run is not push.run or not lease.values["holder"]:
-            yield f"{push.run}: pushed while {lease.run if lease else 'nobody'} had the lease"
+            yield f"{push.run}: sent a change while {lease.run if lease else 'nobody'} had the lease"
         elif push.asked_at - lease.loop_at > LEASE_SECONDS / 2:
-            yield f"{push.run}: pushed on a lease that was proven {push.asked_at - lease.loop_at:.0f} s before"
+            yield f"{push.run}: sent a change on a lease that was proven {push.asked_at - lease.loop_at:.0f} s before"
 
 
 def requests_end_within_the_lease(played: Played) -> Iterator[str]:

@@ -66,11 +66,19 @@ def expected(played: Played, project: Project, record: Mapping[str, Any]) -> Exp
 
 def _cannot_look(given: _Given) -> Expected | None:
     world, project = given.played.world, given.project
+    if project.id in given.played.networks.out_of_settings or not _is_on_first_vault(given):
+        # Nobody looks at the first; of the others' key there is nothing to rotate to, and no oracle here.
+        return Expected(frozenset({given.held}))
     if project.id in world.hidden:
         return _held("encryptionUnknown")
     if project.block is None:
         return _nothing_to_do(given)
     return None if world.app_reads_key else _held("keyVersionsUnknown")
+
+
+def _is_on_first_vault(given: _Given) -> bool:
+    identifier = given.project.key_identifier
+    return identifier is None or identifier.startswith(f"https://{given.played.world.vault.state.host}/")
 
 
 def _has_no_target(given: _Given) -> Expected | None:

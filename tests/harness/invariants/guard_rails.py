@@ -40,7 +40,11 @@ class _Hold:
 
 
 def nothing_is_sent_under_a_hold(played: Played) -> Iterator[str]:
-    """No push leaves under a hold of rotation, and no request for a version under one of the vault or of every user."""
+    """
+    No push leaves under a hold of rotation, no write of rules under one of the vault.
+
+    And no request for a version under one of the vault or of every user.
+    """
     holds = _holds(played)
     if not holds:
         return
@@ -48,6 +52,8 @@ def nothing_is_sent_under_a_hold(played: Played) -> Iterator[str]:
     for sent in played.wire.sent:
         if sent.is_push and _is_held(holds, f"project:{sent.project_id}", "rotation", sent):
             yield f"{sent.run}: pushed under an operator's hold"
+        if sent.is_rules_write and _is_held(holds, f"vault:{sent.vault}", "firewall", sent):
+            yield f"{sent.run}: wrote rules under an operator's hold"
         if sent.asks_for_version:
             users = played.world.project_ids
             everybody = all(_is_held(holds, f"project:{project}", "rotation", sent) for project in users)

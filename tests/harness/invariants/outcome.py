@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from tests.harness.player import Played
 
+OF_KEYS = "Microsoft.KeyVault."
+"""Types of events that begin so ask for a look at projects."""
+
 
 def atlas_has_the_newest_usable_version(played: Played) -> Iterator[str]:
     """Or a hold is on record that the world explains."""
@@ -19,7 +22,7 @@ def atlas_has_the_newest_usable_version(played: Played) -> Iterator[str]:
     for project_id in played.world.project_ids:
         project, record = played.world.cloud.atlas.project(project_id), records.get(project_id)
         if record is None:
-            if project_id not in played.world.hidden:
+            if not _is_out_of_sight(played, project_id):
                 yield f"project {project_id[-2:]} was never recorded"
             continue
         held = (record.get("hold") or {}).get("code")
@@ -41,8 +44,24 @@ def no_rotation_is_left_open(played: Played) -> Iterator[str]:
 
 
 def _cannot_go_on(played: Played, project_id: str) -> bool:
-    """Whether a rotation cannot come to its end now: the key cannot be used, or the app does not see the project."""
-    return not played.world.cloud.atlas.project(project_id).valid or project_id in played.world.hidden
+    """Whether a rotation cannot come to its end now: the key cannot be used, or the project not be seen."""
+    atlas = played.world.cloud.atlas
+    project = atlas.project(project_id)
+    # While a vault keeps a node out its cluster takes no key.
+    kept_out = any(cluster is project.clusters.get(cluster.name) for cluster in atlas.gate)
+    return not project.valid or kept_out or _is_out_of_sight(played, project_id)
+
+
+def _is_out_of_sight(played: Played, project_id: str) -> bool:
+    """Whether the app cannot look at a project now, or must not: its settings do not name it."""
+    return project_id in played.world.hidden or project_id in played.networks.out_of_settings
+
+
+def _waits_for_the_vault(played: Played, vault: str) -> bool:
+    """Whether no run comes to a vault any more: no member was seen to use it, and nothing there is ours."""
+    rules_left = any(row.partition == vault for row in played.tables.rows("keystewardLedger"))
+    users = [r["projectId"] for r in projects_recorded(played) if r.get("vault") == vault]
+    return not rules_left and all(project_id in played.networks.out_of_settings for project_id in users)
 
 
 def no_operation_is_left_open(played: Played) -> Iterator[str]:
@@ -55,7 +74,9 @@ def no_operation_is_left_open(played: Played) -> Iterator[str]:
     for operation in rows_of(played, "keystewardOperations"):
         if operation["state"] in {"succeeded", "held", "failed"}:
             continue
-        if operation["projectId"] in played.world.hidden:
+        if operation["projectId"] is not None and _is_out_of_sight(played, operation["projectId"]):
+            continue
+        if operation["kind"] == "sync" and _waits_for_the_vault(played, operation["vault"]):
             continue
         followed = stuck.get(operation["projectId"])
         in_line = followed is not None and operation["who"] != "keysteward"
@@ -111,6 +132,8 @@ def every_hint_was_looked_at(played: Played) -> Iterator[str]:
             continue
         last = max((at for project, at in looked if project == project_id), default=-1.0)
         for event in played.host.events:
+            if not event.type.startswith(OF_KEYS):
+                continue
             if event.at > last and event.at <= played.quiet_at:
                 yield f"no run of {project_id[-2:]} followed the {event.type.rpartition('.')[2]} of {event.at:.1f} s"
 
@@ -121,7 +144,7 @@ def _came_to_their_end(played: Played) -> set[int]:
         w.run.number
         for w in played.tables.journal
         if w.table == "keystewardScopes" and w.key == "lease" and w.run is not None
-        if not w.values["holder"] and w.values.get("coveredAt") == w.values["startedAt"]
+        if not w.values["holder"] and w.values.get("coveredAt") == w.values.get("startedAt")
     }
 
 

@@ -110,9 +110,10 @@ def addresses_are_in_the_history(played: Played) -> Iterator[str]:
         run, project = sent.run, sent.project_id or ""
         if not sent.request.path.endswith("/ipAddresses") or sent.heard_at is None or sent.told is None:
             continue
-        of_vault = run.kind == "message" and scopes.get(run.number, "").startswith("vault:")
-        if not of_vault or run.outcome != "ran" or run.ended_at is None or not _was_on_a_vault(played, run, project):
+        kind, _, vault = scopes.get(run.number, "").partition(":")
+        if (run.kind, kind, run.outcome) != ("message", "vault", "ran") or not _was_on(played, run, project, vault):
             continue
+        assert run.ended_at is not None, "it ran"
         noted = [
             w for w in writes_to(played, "keystewardHistory") if w.partition == project and w.loop_at <= run.ended_at
         ]
@@ -123,13 +124,14 @@ def addresses_are_in_the_history(played: Played) -> Iterator[str]:
             yield f"{run}: was told of addresses that the history does not have"
 
 
-def _was_on_a_vault(played: Played, run: Run, project: str) -> bool:
+def _was_on(played: Played, run: Run, project: str, vault: str) -> bool:
     """Whether the project counted for the vault by its record, and by its block where the run read that."""
     before = [w for w in writes_to(played, "keystewardRecords", project) if w.loop_at < run.began_at]
-    if not before or record_of(before[-1].values).get("vault") is None:
+    if not before or record_of(before[-1].values).get("vault") != vault:
         return False
     asked = any(s.reads_encryption and s.project_id == project for s in played.wire.sent if s.run is run)
-    return bool(_told(played, run, project)) or not asked
+    told = [identifier for identifier in _told(played, run, project) if identifier.startswith(f"https://{vault}.")]
+    return bool(told) or not asked
 
 
 def history_is_in_order(played: Played) -> Iterator[str]:
