@@ -272,7 +272,7 @@ async def test_a_stop_button_that_would_soon_be_too_old_is_read_beside_the_rules
 
 
 async def test_a_stop_button_that_was_just_read_is_not_read_again(world: World) -> None:
-    world.button_read_at = NOW - timedelta(seconds=1)
+    world.button_read_at = NOW - timedelta(seconds=0.5)
     await world.write()
     assert "button" not in world.log
 
