@@ -32,12 +32,16 @@ async def key_vault_events(event: func.EventGridEvent, work: func.Out[str]) -> N
 @bp.queue_output(arg_name="work", queue_name=QUEUE, connection="AzureWebJobsStorage")
 async def resource_events(event: func.EventGridEvent, work: func.Out[str]) -> None:
     """Queue a hint for a change of a vault itself or of who may use one; acknowledge everything else."""
-    _queue(event, work, lambda: resource_hint_of(_type_of(event), event.subject, event.get_json()))
+    _queue(event, work, lambda: resource_hint_of(_type_of(event), event.subject, event.get_json(), _time_of(event)))
 
 
 def _type_of(event: func.EventGridEvent) -> object:
     # The worker picks the class by payload, not by annotation: a CloudEvent calls its type ``type``.
     return getattr(event, "event_type", None) or getattr(event, "type", None)
+
+
+def _time_of(event: func.EventGridEvent) -> object:
+    return getattr(event, "event_time", None) or getattr(event, "time", None)
 
 
 def _queue(event: func.EventGridEvent, work: func.Out[str], read: Callable[[], Hint | None]) -> None:

@@ -32,6 +32,7 @@ from keysteward.clients.read_only import make_http
 from keysteward.clients.resource_manager import ResourceManagerClient
 from keysteward.clock import Clock, SystemClock
 from keysteward.fleet import Fleet
+from keysteward.foreign_writes import ForeignWrites
 from keysteward.hints import Hints
 from keysteward.logs import get_logger
 from keysteward.messages import QUEUE, AccessHint, Hint, Message, ReconcileMessage, VaultHint, decode, encode
@@ -113,6 +114,8 @@ class App:
 
     async def _handle_hint(self, hint: Hint, sent_at: datetime | None) -> str:
         """Find the scopes that an event is about; the first is reconciled at once, the others by messages."""
+        if isinstance(hint, VaultHint):
+            await ForeignWrites(self.state, self.audit, self.outbox, self.clock).note(hint)
         messages = await Hints(self.state, self.fleet).scopes_of(hint)
         if not messages:
             return "nothingOfOurs"

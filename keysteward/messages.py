@@ -57,6 +57,8 @@ class VaultHint:
     change: Change | None = None
     correlation_id: str | None = None
     """Resource Manager's name of that change, in lower case."""
+    changed_at: datetime | None = None
+    """When that change was, as the event says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def encode(message: Message) -> str:
     body: dict[str, object]
     match message:
         case VaultHint():
-            body = {"vault": message.vault, "key": message.key, "change": message.change}
+            changed_at = message.changed_at.isoformat() if message.changed_at is not None else None
+            body = {"vault": message.vault, "key": message.key, "change": message.change, "changedAt": changed_at}
         case AccessHint():
             body = {"at": _place(message)}
         case ReconcileMessage():
@@ -121,7 +124,8 @@ def decode(text: str) -> Message:
     correlation_id = _optional(body, "correlationId", CORRELATION_ID)
     if "vault" in body:
         vault, key = _matching(body["vault"], VAULT_NAME).lower(), _optional(body, "key", KEY_NAME)
-        return VaultHint(vault, key, because, _change(body.get("change")), correlation_id)
+        change, changed_at = _change(body.get("change")), _time(body.get("changedAt"))
+        return VaultHint(vault, key, because, change, correlation_id, changed_at)
     return ReconcileMessage(
         Scope.parse(body.get("scope")),
         because,
@@ -173,5 +177,5 @@ def _time(value: object) -> datetime | None:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        raise InvalidNameError("wakeAt is a time with its offset")
+        raise InvalidNameError("a message holds a time without its offset, or none")
     return at

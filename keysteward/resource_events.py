@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from keysteward.messages import CORRELATION_ID, AccessHint, Change, Hint, VaultHint
@@ -50,7 +51,7 @@ _KEY = re.compile(r"/keys/([^/]+)(?:/.*)?", re.IGNORECASE)
 _MANAGEMENT_GROUP = re.compile(r"/providers/microsoft\.management/managementgroups/[^/]+", re.IGNORECASE)
 
 
-def resource_hint_of(event_type: object, subject: object, data: object) -> Hint | None:
+def resource_hint_of(event_type: object, subject: object, data: object, at: object = None) -> Hint | None:
     """
     Say where an event tells to look; None for what changes no vault and nobody's access to one.
 
@@ -58,6 +59,7 @@ def resource_hint_of(event_type: object, subject: object, data: object) -> Hint 
         event_type: the event's type, whatever JSON value it is.
         subject: the event's subject, which repeats ``resourceUri``.
         data: the event's ``data``.
+        at: the event's time; anything but an aware time is none.
 
     Raises:
         InvalidNameError: an operation of ours on a resource that cannot be told.
@@ -75,7 +77,8 @@ def resource_hint_of(event_type: object, subject: object, data: object) -> Hint 
         return _access_hint(uri, _because(operation))
     correlation_id = members.get("correlationid", "").lower()
     known = correlation_id if CORRELATION_ID.fullmatch(correlation_id) else None
-    return VaultHint(_vault_in(uri), None, _because(operation), VAULT_OPERATIONS[operation], known)
+    changed_at = at if isinstance(at, datetime) and at.tzinfo is not None else None
+    return VaultHint(_vault_in(uri), None, _because(operation), VAULT_OPERATIONS[operation], known, changed_at)
 
 
 def _because(operation: str) -> str:

@@ -63,7 +63,8 @@ class FirewallTrail:
             evidence = "no answer was recorded, and the next write came before the list told what became of it"
             await self.audit.close(record.write.audit_key, "unknown", evidence=evidence)
         key = self.audit.new_key(now)
-        record.write = FirewallWriteRecord(at=now, audit_key=key, list_digest=list_digest(intent.rules))
+        digest, read_at = list_digest(intent.rules), intent.before.read_at
+        record.write = FirewallWriteRecord(at=now, audit_key=key, list_digest=digest, read_at=read_at)
         record.reverts = reverts_record(decision.reverts)
         _keep_ids(record, (intent.correlation_id,))
         await self.state.save_vault(remembered.stored)
@@ -127,7 +128,8 @@ class FirewallTrail:
         data = _change(remembered.vault, added, removed, reasons, decision.plan.digest)
         data["warning"] = hold(warning, evidence).data if warning is not None else None
         await self._tell_of_change(remembered, key, data, now)
-        record.write = None
+        record.write.answered_at = now
+        record.last_write, record.write = record.write, None
         await self.state.save_vault(remembered.stored)
 
     async def refused_order(self, order: OperationRecord, decision: FirewallDecision, now: datetime) -> None:

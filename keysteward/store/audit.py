@@ -7,11 +7,12 @@ trace: a row that stays ``intended`` says that the outcome has to be looked for.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from keysteward.store.ports import ANY_VERSION, Tables
+from keysteward.store.ports import ANY_VERSION, RowExistsError, Tables
 from keysteward.store.records import AuditRecord, from_columns, to_columns
 
 TABLE = "keystewardAudit"
@@ -43,6 +44,11 @@ class Audit:
     async def add_at(self, key: str, record: AuditRecord) -> None:
         """Append a record under a key that was made before, so that it can be remembered before it is written."""
         await self._tables.insert(TABLE, "audit", key, _columns(record))
+
+    async def add_once(self, name: str, record: AuditRecord) -> None:
+        """Append what happened at its time under *name*, 8 hexadecimal digits; fine where it is there already."""
+        with contextlib.suppress(RowExistsError):
+            await self._tables.insert(TABLE, "audit", f"{_key(record.at)}-{name}", _columns(record))
 
     async def find(self, key: str) -> AuditRecord | None:
         """Read the record of a key; None where it was never written."""

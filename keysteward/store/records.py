@@ -216,12 +216,15 @@ class FirewallWriteRecord(Record):
     """
     A write of the vault's rules that was begun: written before it, so that a crash or a lost answer is recognised.
 
-    ``list_digest``: of the list that was sent.
+    ``list_digest``: of the list that was sent. ``read_at``: when the read that it was planned on was begun.
+    ``answered_at``: when the answer came.
     """
 
     at: datetime
     audit_key: str
     list_digest: str
+    read_at: datetime
+    answered_at: datetime | None = None
 
 
 class FirewallRecord(Record):
@@ -248,6 +251,8 @@ class FirewallRecord(Record):
     """Where the vault lay when it was read last: its projects may have left since, and our rules not."""
     reverts: RevertsRecord = msgspec.field(default_factory=RevertsRecord)
     write: FirewallWriteRecord | None = None
+    last_write: FirewallWriteRecord | None = None
+    """The last one that was answered."""
     correlation_ids: list[str] = []
     refused: AttemptRecord | None = None
     """The last write that did not go through. ``target`` is the digest of its list."""

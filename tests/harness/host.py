@@ -234,7 +234,7 @@ class Host:
         await asyncio.sleep(seconds)
         event = delivery.event
         if delivery.function_name == "resource_events":
-            hint = resource_hint_of(event.type, event.subject, event.data)
+            hint = resource_hint_of(event.type, event.subject, event.data, event.time)
         else:
             hint = hint_of(event.type, event.data)
         if hint is None:

@@ -139,7 +139,7 @@ async def test_a_grant_above_subscriptions_is_nothing_to_a_project_without_a_vau
 
 
 async def firewall_was_written(world: World, *, under_way: bool) -> None:
-    write = FirewallWriteRecord(at=NOW, audit_key="key", list_digest="digest") if under_way else None
+    write = FirewallWriteRecord(at=NOW, audit_key="key", list_digest="digest", read_at=NOW) if under_way else None
     firewall = FirewallRecord(correlation_ids=[OURS], write=write)
     await world.state.save_vault(Stored(VaultRecord(vault=SHARED, firewall=firewall)))
 

@@ -103,7 +103,8 @@ def rules_that_do_not_last_are_left_alone(played: Played) -> Iterator[str]:
     """
     A rule that was ours and lost twice is not written for 15 minutes, unless an operator asks.
 
-    Only writes count that the app knows to have worked: it heard the answer, and its run came to its end.
+    Only writes count that the app knows to have worked: it heard the answer, and its run came to its end. An operator's
+    sync that works begins the count anew.
     """
     for vault, span in {(o.vault, o.span) for o in became_ours(played) if not o.claimed}:
         came = [w for w in rules_writes(played) if w.vault == vault and _brings(w.rules, span)]
@@ -116,7 +117,9 @@ def rules_that_do_not_last_are_left_alone(played: Played) -> Iterator[str]:
                 and (w.done_at or 0.0) > (second.done_at or 0.0)
                 and span in spans_of(sent_list(w)) - spans_of((w.rules or ((), ()))[0])
             ]
-            if not again or second.asked_at - first.asked_at < APART_SECONDS or is_ordered(played, again[0]):
+            if not again or second.asked_at - first.asked_at < APART_SECONDS:
+                continue
+            if any(is_ordered(played, w) for w in (second, again[0])):
                 continue
             wait = again[0].asked_at - second.asked_at
             if APART_SECONDS < wait < FIRST_PAUSE_SECONDS:
