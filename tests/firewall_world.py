@@ -175,7 +175,7 @@ class World:
         """Sync once, *later* after what was before."""
         self.time += later if isinstance(later, timedelta) else timedelta(seconds=later)
         for project_id in self.listed:
-            if (await self.state.project(project_id)).record.observed_at is None:
+            if project_id not in await self.state.projects_using(KEY.vault):
                 await self.seen(project_id)
         self.calls.clear()
         page = await self.tables.query(TABLE, str(SCOPE))

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Network
 
+import msgspec
+
 from keysteward.clock import Clock
 from keysteward.decide.firewall.addresses import projects_named
 from keysteward.decide.firewall.given import FirewallInput, SyncRequest, WriteAttempt
 from keysteward.decide.firewall.reverts import Reverts
 from keysteward.facts import OperatorHold
+from keysteward.logs import get_logger
 from keysteward.network_facts import LedgerPart, LedgerRow, VaultNetworkFacts
 from keysteward.observe.network import RecordedProject
 from keysteward.policy import Policy
@@ -36,6 +39,8 @@ from keysteward.store.records import (
 )
 from keysteward.store.state import State, Stored
 from keysteward.vocabulary import Cloud, InvalidNameError, KeyIdentifier, NodeAddresses, Scope, VaultPlace
+
+log = get_logger("keysteward.reconcile.vault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ async def recall_vault(state: State, clock: Clock, scope: Scope, members: Collec
     ledger = tuple(ledger_row(row.record) for row in rows)
     last = {each.record.project_id: last_addresses(each.record) for each in seen}
     ids = sorted(projects_named(ledger).union(users, last))
-    records = [project.record for project in await asyncio.gather(*(state.project(p) for p in ids))]
+    records = await asyncio.gather(*(_project(state, p) for p in ids))
     return RememberedVault(
         vault=vault,
         place=_place(vault, records) or place_of(vault, stored.record.firewall.place),
@@ -99,6 +104,15 @@ async def recall_vault(state: State, clock: Clock, scope: Scope, members: Collec
         operations={operation.record.operation_id: operation for operation in found},
         holds_read_at=read_at,
     )
+
+
+async def _project(state: State, project_id: str) -> ProjectRecord:
+    """What is remembered of a project; of one whose row nobody can read nothing, so that the others have their run."""
+    try:
+        return (await state.project(project_id)).record
+    except msgspec.MsgspecError:
+        log.exception("a project's record cannot be read", extra={"project": project_id})
+        return ProjectRecord(project_id=project_id)
 
 
 def firewall_input(

@@ -442,6 +442,17 @@ async def test_a_vault_that_nobody_can_place_is_told_of_and_left_alone(world: Wo
     assert [data["code"] for kind, data in await world.told() if kind == "FirewallHeld"] == ["networkUnknown"]
 
 
+async def test_a_project_whose_record_nobody_can_read_keeps_no_other_from_its_rules() -> None:
+    world = await in_step()
+    world.listed = (PAY, SHOP)
+    world.node("shop", "20.9.9.9", project=SHOP)
+    await world.seen(SHOP)
+    await world.tables.upsert("keystewardRecords", "project", PAY, {"json0": "{ this is no record"})
+    await world.run()
+    assert "20.9.9.9/32" in world.rules
+    assert NODE in world.rules
+
+
 async def test_addresses_are_kept_for_good_when_they_change_and_only_then() -> None:
     world = await in_step()
     await world.run()
