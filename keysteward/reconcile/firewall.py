@@ -60,6 +60,8 @@ class FirewallRun:
     outcome: str = NOTHING_TO_DO
     changed: str = ""
     """What was written, for people."""
+    undone: int = 0
+    """How many rules of the write were gone again right after it."""
     looks: list[float] = field(default_factory=list)
 
     @property
@@ -201,7 +203,9 @@ class FirewallReconciler:
         run.record.refused = None
         result = after_write(outcome.before, outcome.sent, outcome.answer, run.decision.ledger, run.decision.reverts)
         # At once: a crash before this gives the new rules away.
-        await self.memory.ledger(run.remembered, result.ledger)
+        await all_ended(
+            self.memory.ledger(run.remembered, result.ledger), self.trail.answered(run.remembered, self.clock.now())
+        )
         run.outcome, run.changed = "written", _told(result)
         again = outcome.after if not isinstance(outcome.after, Unknown) else outcome.answer
         warning = result.warning or _foreign_change(outcome, run.decision.ledger)
@@ -216,8 +220,9 @@ class FirewallReconciler:
         reverts = Reverts() if forgotten else result.reverts
         after = replace(run.given, facts=facts, ledger=result.ledger, reverts=reverts, now=self.clock.now())
         final = run.decide(replace(after, attempt=None))
+        run.undone = len(final.lost) + len(result.not_kept)
         if final.write is not None:
-            run.looks.append(AFTER_LOSS_SECONDS if final.lost or result.not_kept else SOON_SECONDS)
+            run.looks.append(AFTER_LOSS_SECONDS if run.undone else SOON_SECONDS)
         await self._keep_ledger(run)
         await self.memory.forget_strangers(run.remembered, replace(run.given, ledger=final.ledger))
 
@@ -286,7 +291,13 @@ class FirewallReconciler:
             return False
         order = orders[request.operation_id]
         end_order(
-            order.record, run.decision, now, outcome=run.outcome, written=run.changed, passing=self._is_passing(run)
+            order.record,
+            run.decision,
+            now,
+            outcome=run.outcome,
+            written=run.changed,
+            undone=run.undone,
+            passing=self._is_passing(run),
         )
         await self.trail.refused_order(order.record, run.decision, now)
         await self.state.save_operation(order)

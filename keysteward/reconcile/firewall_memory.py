@@ -58,13 +58,14 @@ class FirewallMemory:
     outbox: Outbox
 
     async def addresses(self, remembered: RememberedVault, given: FirewallInput, lease: Lease) -> None:
-        """Keep the addresses of every project that counts: for good, and as the last ones of its clusters."""
+        """Keep the addresses of every project that counts or may: for good, and as the last ones of its clusters."""
         slots, again = asyncio.Semaphore(ROWS_AT_ONCE), not lease.last_run_ended
 
         async def keep(project: ProjectAddresses) -> None:
             stored = remembered.stored_addresses.get(project.project_id)
             async with slots:
-                if project.counts is True and not isinstance(project.addresses, Unknown):
+                # Of one that may not count as well: what is not kept today is lost for good.
+                if project.counts is not False and not isinstance(project.addresses, Unknown):
                     await self._addresses_of(remembered, project, stored, given, again=again)
                 elif stored is not None and project.membership in {Membership.OFF, Membership.ELSEWHERE}:
                     await self._forget_addresses(remembered, project.project_id)

@@ -14,7 +14,14 @@ WAITING = frozenset({"waitingToRetry"})
 
 
 def end_order(
-    order: OperationRecord, decision: FirewallDecision, now: datetime, *, outcome: str, written: str, passing: bool
+    order: OperationRecord,
+    decision: FirewallDecision,
+    now: datetime,
+    *,
+    outcome: str,
+    written: str,
+    undone: int,
+    passing: bool,
 ) -> None:
     """
     End or move an order, as far as the run can say.
@@ -25,6 +32,7 @@ def end_order(
         now: aware, UTC.
         outcome: what the run did, in a word.
         written: what was written, for people; empty: nothing.
+        undone: how many rules of the write were gone again right after it.
         passing: what holds the order back may well be gone at the next look.
     """
     if written:
@@ -32,9 +40,9 @@ def end_order(
     held = main_hold(decision)
     if outcome == "dryRun":
         operations.end_held(order, now, hold("dryRun", "KEYSTEWARD_DRY_RUN is true"))
-    elif decision.state == "due" and written and decision.lost:
+    elif undone:
         # To try on would be to fight whatever undoes it; the order was carried out, and did not last.
-        evidence = f"{len(decision.lost)} rules were gone again right after the write"
+        evidence = f"{undone} rules were gone again right after the write"
         operations.end_held(order, now, hold("rulesReverted", evidence))
     elif decision.state == "due" or passing or (held is not None and held.code in WAITING):
         operations.move(order, "waiting")

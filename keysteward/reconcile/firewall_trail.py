@@ -82,7 +82,11 @@ class FirewallTrail:
         record = remembered.stored.record.firewall
         write = record.write
         assert write is not None, "asked where one is open"
-        if list_digest(acl.ip_rules) == write.list_digest:
+        if write.answered_at is not None:
+            await self._tell_of_lost_write(remembered, write.audit_key, None, now)
+            await self.audit.close(write.audit_key, "done", evidence="the run was cut short after the answer")
+            record.last_write = write
+        elif list_digest(acl.ip_rules) == write.list_digest:
             evidence = "no answer was recorded; the list stands as it was sent. Rules that it brought may be nobody's: "
             evidence += "POST claims makes them ours"
             await self._tell_of_lost_write(remembered, write.audit_key, acl, now)
@@ -95,17 +99,29 @@ class FirewallTrail:
         record.write = None
         return True
 
-    async def _tell_of_lost_write(self, remembered: RememberedVault, key: str, acl: NetworkAcl, now: datetime) -> None:
+    async def _tell_of_lost_write(
+        self, remembered: RememberedVault, key: str, acl: NetworkAcl | None, now: datetime
+    ) -> None:
+        """Tell of a write that only its trail knows of; *acl* None: the list was as it was sent, and may not be now."""
         row = await self.audit.find(key)
         before = row.before.split(SEPARATOR) if row is not None and row.before else []
-        added = [rule for rule in acl.ip_rules if rule not in before]
-        removed = [rule for rule in before if rule not in acl.ip_rules]
+        sent = row.after.split(SEPARATOR) if row is not None and row.after else []
+        after = acl.ip_rules if acl is not None else sent
+        added = [rule for rule in after if rule not in before]
+        removed = [rule for rule in before if rule not in after]
         reasons, digest = ([row.reason], row.digest or "") if row is not None else ([], "")
         await self._tell_of_change(remembered, key, _change(remembered.vault, added, removed, reasons, digest), now)
 
     async def _tell_of_change(self, remembered: RememberedVault, key: str, data: dict[str, Any], now: datetime) -> None:
         scope = str(Scope.vault(remembered.vault))
         await self.outbox.announce("FirewallChanged", scope, now, f"{remembered.vault}-changed-{key}", data)
+
+    async def answered(self, remembered: RememberedVault, now: datetime) -> None:
+        """Remember that the write was answered: whatever becomes of this run, it is told and its trail closed."""
+        record = remembered.stored.record.firewall
+        assert record.write is not None, "intended before it was sent"
+        record.write.answered_at = now
+        await self.state.save_vault(remembered.stored)
 
     async def written(
         self,
@@ -128,9 +144,8 @@ class FirewallTrail:
         data = _change(remembered.vault, added, removed, reasons, decision.plan.digest)
         data["warning"] = hold(warning, evidence).data if warning is not None else None
         await self._tell_of_change(remembered, key, data, now)
-        record.write.answered_at = now
+        # Not saved here: the run does so at its end, and until then the next one would only say the same again.
         record.last_write, record.write = record.write, None
-        await self.state.save_vault(remembered.stored)
 
     async def refused_order(self, order: OperationRecord, decision: FirewallDecision, now: datetime) -> None:
         """Keep who wanted what, and why, of an order that this run ended without doing it."""

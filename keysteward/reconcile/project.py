@@ -302,8 +302,10 @@ class ProjectReconciler:
         await self._audit_refused_orders(run, open_orders)
         ending.forget_what_is_over(run.open_operations)
         if run.record.rotation is not None and run.record.rotation.state == "pushing" and not run.acted:
-            over_at = run.record.rotation.begun_at + MAY_COME_LATE
-            run.looks.append(max(SOON_SECONDS, (over_at - run.now).total_seconds()))
+            wait = (run.record.rotation.begun_at + MAY_COME_LATE - run.now).total_seconds()
+            if wait > 0:
+                # Once it is over, the next try has its own time.
+                run.looks.append(max(SOON_SECONDS, wait))
         if _another_has_its_turn(run):
             run.looks.append(SOON_SECONDS)
         run.record.hold_reminded_at = await remind_of_hold(

@@ -8,8 +8,8 @@ import pytest
 
 CHUNKS = 20
 DEFAULT_COUNT = 1000
-SHARES = {"seeds": 1, "firewall_seeds": 8}
-"""Of how many histories one is of each kind: one of firewalls takes a few times as long."""
+SHARES = {"seeds": 1, "firewall_seeds": 10}
+"""Of how many histories one is of each kind: one of firewalls takes almost three times as long."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -61,15 +61,18 @@ def plain(*steps: Step, **firewall: Any) -> Draw:
 
 WAIT_FOR_THE_TRAIL = Strike(StrikeKind.WAIT, "* insert keystewardAudit", 0, 4.0)
 SYNC = Step(320, "sync_firewalls")
+GROWS = Step(0, "grow_control_plane", (None,))
+"""Something to write: the first sync of a history may have come before its first step."""
 NO_PLANE = Fault(host="cloud.mongodb.com", route="/controlPlaneIPAddresses", status=500, times=99)
 LOST_ANSWER = Fault(FaultKind.DROP_AFTER, host=MANAGER, method="PATCH", times=1)
 
-slow_trail = plain(Step(0, "strike", (WAIT_FOR_THE_TRAIL,)), SYNC)
+slow_trail = plain(Step(0, "strike", (WAIT_FOR_THE_TRAIL,)), GROWS, SYNC)
 in_mode_alert = plain(SYNC, mode="alert")
-shut_off = plain(Step(0, "set_public_access", (0, "Disabled")), SYNC)
-held_all_the_time = plain(Step(0, "hold_vault", (None,)), SYNC, SYNC)
+shut_off = plain(Step(0, "set_public_access", (0, "Disabled")), GROWS, SYNC)
+held_all_the_time = plain(Step(0, "hold_vault", (None,)), Step(60, "grow_control_plane", (None,)), SYNC, SYNC)
 held_while_a_write_is_prepared = plain(
     Step(0, "strike", (Strike(StrikeKind.WAIT, "* insert keystewardAudit", 0, 15.0),)),
+    GROWS,
     Step(0, "sync_firewalls"),
     Step(6, "hold_vault", (None,)),
     SYNC,
@@ -94,11 +97,11 @@ a_project_leaves_the_settings = plain(
     max_removals_percent=100,
 )
 others_clear_the_list_again_and_again = plain(SYNC, *[Step(320, "others_write", (0, "clears", 0, 0.0))] * 5)
-a_policy_puts_the_rules_back_at_once = plain(Step(0, "revert_rules", (0, None)), SYNC, SYNC, SYNC)
-an_answer_is_lost = plain(Step(0, "order_fault", (LOST_ANSWER,)), SYNC, SYNC)
+a_policy_puts_the_rules_back_at_once = plain(Step(0, "revert_rules", (0, None)), GROWS, SYNC, SYNC, SYNC)
+an_answer_is_lost = plain(Step(0, "order_fault", (LOST_ANSWER,)), GROWS, SYNC, SYNC)
 clusters_come = plain(SYNC, Step(60, "create_cluster", (0, True)), Step(60, "shard_cluster", (0, 0)), SYNC)
 frozen_while_a_write_is_prepared = plain(
-    Step(0, "strike", (Strike(StrikeKind.FREEZE, "before insert keystewardAudit", 0, 300.0),)), SYNC, SYNC
+    Step(0, "strike", (Strike(StrikeKind.FREEZE, "before insert keystewardAudit", 0, 300.0),)), GROWS, SYNC, SYNC
 )
 others_bring_a_rule_back = plain(
     SYNC,

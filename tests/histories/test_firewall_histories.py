@@ -1,7 +1,7 @@
 """
 Random histories of vaults' firewalls: who needs to get in changes, others write the rules, sources fail, processes die.
 
-One for every eight of ``KEYSTEWARD_HISTORIES``. A failing one prints its seed, a shorter history and the timeline.
+One for every ten of ``KEYSTEWARD_HISTORIES``. A failing one prints its seed, a shorter history and the timeline.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from simulator.faults import Fault, FaultKind
+from tests.harness.firewall_steps import plain_firewall
 from tests.harness.history import Creates, History, Step
 from tests.harness.processes import Strike, StrikeKind
 from tests.harness.verdict import assert_holds
@@ -108,6 +109,14 @@ FOUND = [
         [after(60, "new_version", "good")],
         id="a cluster that waits for its turn has not settled",
     ),
+    pytest.param(
+        [
+            pushes_fail(status=400, code="ENCRYPTION_AT_REST_SETTINGS_INVALID", times=50),
+            after(60, "new_version", "good"),
+            after(4000, "fan_out"),
+        ],
+        id="a try that waits for longer than a lost push may take asks for no look after look",
+    ),
 ]
 
 
@@ -145,6 +154,29 @@ FOUND_IN = [
 ]
 """Likewise, where it takes more of the set-up than a history's steps."""
 
+FOUND_OF_FIREWALLS = [
+    pytest.param(
+        [
+            after(60, "revert_rules", 0, None),
+            after(0, "grow_control_plane", None),
+            after(0, "sync", 0, False),
+            after(900, "sync_firewalls"),
+        ],
+        id="an operator's sync under a policy that puts the rules back at once comes to its end",
+    ),
+    pytest.param(
+        [
+            after(300, "strike", Strike(StrikeKind.KILL, "before insert keystewardOutbox")),
+            after(0, "grow_control_plane", None),
+            after(0, "sync_firewalls"),
+            after(20, "others_write", 0, "clears", 0, 0.0),
+            after(60, "sync_firewalls"),
+        ],
+        id="a write that was cut short before it was told is told though others have changed the list since",
+    ),
+]
+"""Likewise of firewalls."""
+
 
 @pytest.mark.parametrize("steps", FOUND)
 @pytest.mark.parametrize("seed", [0, 112])
@@ -156,3 +188,9 @@ def test_found_by_a_history(steps: list[Step], seed: int) -> None:
 @pytest.mark.parametrize("seed", [0, 112])
 def test_found_by_a_history_of_another_world(history: History, seed: int) -> None:
     assert_holds(replace(history, seed=seed), shrinks=False)
+
+
+@pytest.mark.parametrize("steps", FOUND_OF_FIREWALLS)
+@pytest.mark.parametrize("seed", [0, 112])
+def test_found_by_a_history_of_firewalls(steps: list[Step], seed: int) -> None:
+    assert_holds(plain_firewall(seed, steps), shrinks=False)

@@ -15,6 +15,7 @@ from keysteward.access_facts import (
     AssignmentList,
     DenyAssignment,
     DirectoryObject,
+    FirewallReadiness,
     KeyPresence,
     NetworkAlert,
     PausableCluster,
@@ -83,76 +84,82 @@ DENIALS = tuple(DenyAssignment("deny", VAULT_SCOPE, (Permission(("*",)),), (hold
 ENTRIES = tuple(PolicyEntry(holder, ("get", "decrypt")) for holder in (*HOLDERS, DirectoryObject(OWN_OID)))
 
 
+def _mostly(draw: Any, usual: Any, *others: Any) -> Any:
+    """One in six is another: enough of them together for every mixture, and not so many that nothing is ever proven."""
+    return draw(st.sampled_from([usual] * 5 * len(others) + [*others])) if others else usual
+
+
 def _versions(draw: Any) -> Any:
-    source = draw(st.sampled_from([Source.DATA_PLANE, Source.DATA_PLANE, Source.RESOURCE_MANAGER]))
-    newer = draw(st.sampled_from([False, False, True, LOST]))
-    version = draw(st.sampled_from([V1, V1, V1, V2]))
-    return VersionInUse(KEY.with_version(version), draw(st.booleans()), source, newer)
+    enabled = draw(st.booleans())
+    source, newer = _mostly(draw, Source.DATA_PLANE, Source.RESOURCE_MANAGER), _mostly(draw, False, True, LOST)
+    return VersionInUse(KEY.with_version(_mostly(draw, V1, V2)), enabled, source, newer)
 
 
 def _principal(draw: Any, atlas_id: str, object_id: str) -> Principal:
-    found = draw(st.sampled_from([object_id, object_id, object_id, LOST]))
-    return Principal(atlas_id, found, "directory", draw(st.sampled_from([*ASSIGNMENTS, LOST])))
+    found = _mostly(draw, object_id, LOST)
+    return Principal(atlas_id, found, "directory", draw(st.sampled_from([*ASSIGNMENTS[:2], *ASSIGNMENTS, LOST])))
 
 
 @st.composite
 def accesses(draw: Any) -> AccessFacts:
     """Any state of key, vault and grants, and any of it unread."""
-    ids: dict[str, Any] = draw(st.sampled_from([{}, {}, {"client_id": CLIENT_ID[7:]}, {"enabled": False}]))
+    ids: dict[str, Any] = _mostly(draw, {}, {"client_id": CLIENT_ID[7:]}, {"enabled": False})
     block = encryption(**ids, valid=draw(st.sampled_from([True, False, None])))
     definitions = {
-        CRYPTO_USER: role(*CRYPTO_USER_ACTIONS, fresh=draw(st.booleans())),
-        READER: role("Microsoft.KeyVault/vaults/*/read"),
+        CRYPTO_USER: role(*CRYPTO_USER_ACTIONS, fresh=_mostly(draw, True, False)),
+        READER: role("Microsoft.KeyVault/vaults/*/read", fresh=_mostly(draw, True, False)),
     }
-    sources = st.sampled_from([Source.DATA_PLANE, Source.RESOURCE_MANAGER])
-    presence = st.sampled_from([Presence.THERE, Presence.THERE, Presence.DELETED, Presence.NOT_FOUND])
-    return AccessFacts(
-        encryption=draw(st.sampled_from([block, block, block, LOST])),
-        version=draw(st.sampled_from([_versions(draw), *NOBODY])),
-        key=draw(st.sampled_from([KeyPresence(KEY, draw(presence), draw(sources)), *NOBODY])),
-        vault=draw(st.sampled_from([draw(presence), LOST])),
-        model=draw(st.sampled_from([PermissionModel.ROLES, PermissionModel.ROLES, PermissionModel.POLICIES, LOST])),
+    source = _mostly(draw, Source.DATA_PLANE, Source.RESOURCE_MANAGER)
+    presence = _mostly(draw, Presence.THERE, Presence.DELETED, Presence.NOT_FOUND)
+    entries = st.lists(st.sampled_from(ENTRIES), max_size=3, unique_by=id).map(tuple)
+    found = AccessFacts(
+        encryption=_mostly(draw, block, LOST),
+        version=_mostly(draw, _versions(draw), *NOBODY),
+        key=_mostly(draw, KeyPresence(KEY, presence, source), *NOBODY),
+        vault=_mostly(draw, Presence.THERE, Presence.DELETED, Presence.NOT_FOUND, LOST),
+        model=_mostly(draw, PermissionModel.ROLES, PermissionModel.POLICIES, LOST),
         principals=(_principal(draw, ROLE_ID, OID), _principal(draw, CLIENT_ID, OTHER_OID)),
         definitions=definitions,
-        denials=draw(st.sampled_from([(), (), DENIALS[:1], DENIALS[1:], LOST])),
-        control_list=draw(
-            st.sampled_from([AssignmentList(7, complete=True), AssignmentList(0, complete=True), NOT_ASKED])
-        ),
-        policies=draw(
-            st.one_of(st.lists(st.sampled_from(ENTRIES), max_size=3, unique_by=id).map(tuple), st.just(LOST))
-        ),
-        own_object_id=draw(st.sampled_from([OWN_OID, LOST])),
+        denials=_mostly(draw, (), DENIALS[:1], DENIALS[1:], LOST),
+        control_list=_mostly(draw, AssignmentList(7, complete=True), AssignmentList(0, complete=True), NOT_ASKED),
+        policies=_mostly(draw, draw(entries), LOST),
+        own_object_id=_mostly(draw, OWN_OID, LOST),
         key_scope=KEY_SCOPE,
     )
+    silent = found.vault is Presence.DELETED and draw(st.integers(0, 3))
+    return replace(found, key=LOST, version=LOST) if silent else found
 
 
 @st.composite
 def ways(draw: Any) -> WayFacts:
     """Any way of the control plane to the vault."""
-    public = st.sampled_from(["Enabled", "Enabled", "Disabled", "SecuredByPerimeter"])
-    rules = st.sampled_from([(), ("20.1.1.1",), ("20.1.1.1", "3.1.1.1"), ("52.1.1.1", "3.1.1.1")])
-    network = acl(*draw(rules), public_access=draw(public), default_action=draw(st.sampled_from(["Deny", "Allow"])))
+    rules = draw(st.sampled_from([("20.1.1.1",), ("20.1.1.1", "3.1.1.1"), ("52.1.1.1", "3.1.1.1"), ()]))
+    public = _mostly(draw, "Enabled", "Disabled", "SecuredByPerimeter")
+    network = acl(*rules, public_access=public, default_action=_mostly(draw, "Deny", "Allow"))
     endpoints = (PrivateEndpoint("EUROPE_WEST", draw(st.sampled_from(["ACTIVE", "PENDING_ACCEPTANCE"]))),)
     return WayFacts(
-        acl=draw(st.sampled_from([network, network, network, LOST])),
-        control_plane=draw(st.sampled_from([PLANE, PLANE, LOST])),
-        endpoints=draw(st.sampled_from([(), (), endpoints, LOST])),
+        acl=_mostly(draw, network, LOST),
+        control_plane=_mostly(draw, PLANE, LOST),
+        endpoints=_mostly(draw, (), endpoints, LOST),
         regions=draw(st.sampled_from([frozenset({"EUROPE_WEST"}), frozenset({"EUROPE_WEST", "X"}), LOST])),
-        alert=draw(st.sampled_from([None, None, NetworkAlert(NOW), LOST])),
+        alert=_mostly(draw, None, NetworkAlert(NOW), LOST),
     )
 
 
-CLUSTERS = st.builds(
-    lambda name, state, tier, *, paused, encrypted: PausableCluster(Cluster(name, state, paused, encrypted), tier),
-    st.sampled_from("abcd"),
-    st.sampled_from(list(ClusterState)),
-    st.sampled_from([Tier.DEDICATED, Tier.DEDICATED, *Tier]),
-    paused=st.booleans(),
-    encrypted=st.booleans(),
-)
+@st.composite
+def clusters_of(draw: Any) -> tuple[PausableCluster, ...]:
+    """Up to three clusters, most of which could be paused."""
+    found = []
+    for name in "abc"[: draw(st.integers(1, 3))]:
+        state, tier = _mostly(draw, ClusterState.IDLE, *ClusterState), _mostly(draw, Tier.DEDICATED, *Tier)
+        encrypted = _mostly(draw, True, False)
+        found.append(PausableCluster(Cluster(name, state, draw(st.booleans()), encrypted), tier))
+    return tuple(found)
+
+
 PAUSES = st.builds(
     lambda name, cause, *, unproven: Pause(name, cause, NOW - timedelta(days=1), unproven),
-    st.sampled_from("abcde"),
+    st.sampled_from("abcd"),
     st.sampled_from(["revocation", "revocation", "operator"]),
     unproven=st.booleans(),
 )
@@ -160,57 +167,59 @@ POLICIES = st.builds(
     RevocationPolicy,
     confirmations=st.sampled_from([1, 2, 2, 3]),
     pause_when_reachable=st.booleans(),
-    resume=st.sampled_from(["manual", "auto"]),
-    max_vaults_per_hour=st.sampled_from([0, 1, 3]),
-    signals=st.sampled_from([SIGNALS, SIGNALS, SIGNALS[:2], SIGNALS[3:]]),
-    mode=st.sampled_from(["pause", "pause", "pause", "alert", "off"]),
+    resume=st.sampled_from(["auto", "manual"]),
+    max_vaults_per_hour=st.sampled_from([3, 3, 1, 0]),
+    signals=st.sampled_from([SIGNALS, SIGNALS, SIGNALS, SIGNALS[:2], SIGNALS[3:], SIGNALS[2:3]]),
+    mode=st.sampled_from(["pause"] * 8 + ["alert", "off"]),
 )
 
 
 @st.composite
 def starts(draw: Any) -> RevocationInput:
     """Any first look."""
+    both = replace(MEMORY, decrypts=MEMORY.decrypts | {replace(SEEN, object_id=OTHER_OID)})
     listed = st.lists(st.builds(VaultConfirmed, st.sampled_from("xyz"), st.just(NOW)), max_size=3).map(tuple)
     return RevocationInput(
         vault=VAULT,
-        access=draw(accesses()),
-        way=draw(ways()),
-        clusters=draw(
-            st.one_of(st.lists(CLUSTERS, max_size=4, unique_by=lambda c: c.cluster.name).map(tuple), st.just(LOST))
-        ),
+        access=draw(st.one_of(accesses(), st.sampled_from([access(), access(**KEY_DISABLED)]))),
+        way=draw(st.one_of(ways(), st.just(way()))),
+        clusters=_mostly(draw, draw(clusters_of()), LOST),
         policy=draw(POLICIES),
         now=NOW,
         period=PERIOD,
-        memory=draw(
-            st.sampled_from([MEMORY, replace(MEMORY, decrypts=MEMORY.decrypts | {replace(SEEN, object_id=OTHER_OID)})])
-        ),
+        memory=draw(st.sampled_from([MEMORY, both])),
         pauses=draw(st.lists(PAUSES, max_size=4, unique_by=lambda p: p.cluster).map(tuple)),
-        vaults_confirmed=draw(st.one_of(listed, st.just(LOST))),
+        vaults_confirmed=_mostly(draw, draw(listed), LOST),
+        firewall=_mostly(draw, READY, replace(READY, missing=1), LOST),
     )
 
 
-STEPS = st.lists(
+READY = FirewallReadiness(written_by_us=True, filters=True, synced_at=NOW + timedelta(days=1), missing=0)
+
+type Step = tuple[float, AccessFacts | None, WayFacts | None, Look]
+
+STEPS: st.SearchStrategy[list[Step]] = st.lists(
     st.tuples(
-        st.sampled_from([5, 60, 600, 900, 3600]),
-        accesses(),
-        ways(),
+        st.sampled_from([60, 600, 900, 5, 3600]),
+        st.one_of(st.none(), st.none(), accesses()),
+        st.one_of(st.none(), st.none(), ways()),
         st.sampled_from([*[Look.RECONCILE] * 4, Look.ASIDE]),
     ),
-    max_size=5,
+    max_size=6,
 )
-"""Further looks: how many seconds later, and what they see."""
+"""Further looks: how many seconds later, and what they see; None: what was seen before."""
 
 type History = list[tuple[RevocationInput, RevocationDecision]]
 
 
-def play(start: RevocationInput, steps: Iterable[tuple[float, AccessFacts, WayFacts, Look]]) -> History:
-    """Look, remember, and look again. The way of each look is the last step's where none is named."""
+def play(start: RevocationInput, steps: Iterable[Step]) -> History:
+    """Look, remember, and look again."""
     played = [(start, decide_revocation(start))]
     for seconds, facts, network, look in steps:
         before, decision = played[-1]
-        fields: dict[str, Any] = {"record": decision.record, "memory": decision.memory, "pauses": decision.pauses}
         now = before.now + timedelta(seconds=seconds)
-        following = replace(before, now=now, access=facts, way=network, look=look, **fields)
+        seen = replace(before, now=now, access=facts or before.access, way=network or before.way, look=look)
+        following = replace(seen, record=decision.record, memory=decision.memory, pauses=decision.pauses)
         played.append((following, decide_revocation(following)))
     return played
 
@@ -268,7 +277,7 @@ def test_no_history_without_a_sight_of_a_revocation_pauses(start: RevocationInpu
         return facts if not _plainly_revoked(facts) else replace(facts, **_harmless(harmless))
 
     start = replace(start, access=cleaned(start.access))
-    history = play(start, [(seconds, cleaned(facts), *rest) for seconds, facts, *rest in steps])
+    history = play(start, [(step[0], step[1] and cleaned(step[1]), *step[2:]) for step in steps])
     assert not any(_pausing(decision) for _, decision in history)
     assert not any(decision.record.real.suspected for _, decision in history)
 
@@ -380,7 +389,7 @@ def test_a_revocation_that_stays_behind_a_shut_way_is_enforced_whatever_went_bef
 ) -> None:
     policy = replace(start.policy, mode="pause", signals=SIGNALS)
     revoked = access(**KEY_DISABLED)
-    looks = [(600, revoked, way(), Look.RECONCILE)] * policy.confirmations
+    looks: list[Step] = [(600, revoked, way(), Look.RECONCILE)] * policy.confirmations
     clusters = (PausableCluster(Cluster("z", ClusterState.IDLE, paused=False, encrypted=True)),)
     history = play(replace(start, policy=policy, clusters=clusters), [*steps, *looks])
     assert to_pause(history[-1][1]) == ["z"]
@@ -392,7 +401,7 @@ def test_the_same_look_again_counts_nothing_more(start: RevocationInput, steps: 
     last, decision = play(start, steps)[-1]
     again = decide_revocation(last)
     assert (again.plan.digest, again.record) == (decision.plan.digest, decision.record)
-    after = decide_revocation(replace(last, record=decision.record, memory=decision.memory))
+    after = decide_revocation(replace(last, record=decision.record))
     suspected = decision.record.real.suspected
     assert {n: s.looks for n, s in after.record.real.suspected.items()} == {n: s.looks for n, s in suspected.items()}
 
@@ -458,5 +467,7 @@ def test_the_worlds_that_are_drawn_do_pause_and_resume() -> None:
     policy = RevocationPolicy(pause_when_reachable=True)
     start = RevocationInput(VAULT, revoked, way(), (cluster,), policy, NOW, PERIOD, memory=MEMORY)
     assert _pausing(play(start, [(60, revoked, way(), Look.RECONCILE)])[-1][1])
-    open_way = [(60, access(**KEY_DISABLED, encryption=encryption(valid=False)), way(acl=OPEN), Look.RECONCILE)]
+    open_way: list[Step] = [
+        (60, access(**KEY_DISABLED, encryption=encryption(valid=False)), way(acl=OPEN), Look.RECONCILE)
+    ]
     assert _pausing(play(start, open_way)[-1][1])

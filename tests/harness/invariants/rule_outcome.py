@@ -15,6 +15,7 @@ from tests.harness.network_evidence import (
     listed,
     of_run,
     properties_of,
+    read_before,
     rules_writes,
     sent_list,
     shown,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from tests.harness.network_evidence import Span, VaultRun
     from tests.harness.player import Played
+    from tests.harness.wire import Sent
 
 PLANNED = frozenset(
     {"addressMissing", "rulesRegrouped", "addressGone", "rangeTooWide", "largeRemoval", "orphanedRules"}
@@ -107,7 +109,7 @@ def rules_that_do_not_last_are_left_alone(played: Played) -> Iterator[str]:
     sync that works begins the count anew.
     """
     for vault, span in {(o.vault, o.span) for o in became_ours(played) if not o.claimed}:
-        came = [w for w in rules_writes(played) if w.vault == vault and _brings(w.rules, span)]
+        came = [w for w in rules_writes(played) if w.vault == vault and _brings(played, w, span)]
         known = [w for w in came if w.told is not None and w.run.outcome == "ran" and not w.run.frozen]
         for first, second in pairwise(known):
             again = [
@@ -144,8 +146,11 @@ def writes_of_rules_do_not_storm(played: Played) -> Iterator[str]:
 MOST_WRITES = 12
 
 
-def _brings(rules: tuple[tuple[str, ...], tuple[str, ...]] | None, span: Span) -> bool:
-    return rules is not None and span in spans_of(rules[1]) - spans_of(rules[0])
+def _brings(played: Played, write: Sent, span: Span) -> bool:
+    """Whether a write brought a rule, as the app knew that it would: its last read had shown it absent."""
+    read = read_before(played, write)
+    known = listed((properties_of(read) or {}).get("networkAcls")) if read is not None else ()
+    return write.rules is not None and span in spans_of(write.rules[1]) - spans_of(write.rules[0]) - spans_of(known)
 
 
 def _record_of_run(played: Played, found: VaultRun) -> Mapping[str, Any] | None:

@@ -20,6 +20,8 @@ SETTLES_SECONDS = 1200.0
 
 def writes_of_rules_are_intended_first(played: Played) -> Iterator[str]:
     """The trail has both full lists before the request leaves, from the run that sends it."""
+    if not rules_writes(played):
+        return
     intents = [(w.loop_at, w.run, record_of(w.values)) for w in writes_to(played, "keystewardAudit")]
     intents = [(at, run, row) for at, run, row in intents if row["what"] == WRITE and row["result"] == "intended"]
     for write in rules_writes(played):
