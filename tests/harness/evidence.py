@@ -76,6 +76,13 @@ def projects_recorded(played: Played) -> list[dict[str, Any]]:
     return [record_of(row.values) for row in rows if row.partition == "project"]
 
 
+def waits_to_retry(played: Played, project_id: str) -> bool:
+    """Whether the next try of a push that Atlas refused for a passing reason has its time yet to come."""
+    record = next((row for row in projects_recorded(played) if row["projectId"] == project_id), {})
+    attempt = record.get("attempt") or {}
+    return not attempt.get("permanent") and "notBefore" in attempt and moment(attempt["notBefore"]) > played.world.now
+
+
 def writes_to(played: Played, table: str, key: str | None = None) -> Iterator[Written]:
     return (w for w in played.tables.journal if w.table == table and key in {None, w.key})
 

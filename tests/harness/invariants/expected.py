@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tests.harness.evidence import moment, pushes, record_of, refused_for_good, rows_of, target_of
+from tests.harness.evidence import moment, pushes, record_of, refused_for_good, rows_of, target_of, waits_to_retry
 from tests.harness.invariants.voice import steps_back
 from tests.harness.invariants.window_oracle import is_open_within
 
@@ -113,6 +113,12 @@ def _last_look(given: _Given) -> timedelta:
     return timedelta(seconds=given.played.history.timer_seconds + 200)
 
 
+def _waits_to_retry(given: _Given) -> Expected | None:
+    """While a vault's firewall kept Atlas out, tries failed for a passing reason; the next one may be long after."""
+    waits = given.held == "waitingToRetry" and waits_to_retry(given.played, given.project.id)
+    return _held(given.held) if waits else None
+
+
 def _is_refused(given: _Given) -> Expected | None:
     refused = _was_refused(given.played, given.project.id, _target(given))
     code = "currentKeyInvalid" if not given.project.valid else "atlasRefusedTarget" if refused else None
@@ -128,6 +134,7 @@ _REASONS = (
     _is_stopped_by_mode,
     _gave_way,
     _waits_for_window,
+    _waits_to_retry,
     _is_refused,
 )
 

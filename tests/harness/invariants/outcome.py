@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.harness.evidence import loop_seconds, moment, projects_recorded, record_of, rows_of, scopes_of_runs
+from tests.harness.evidence import (
+    loop_seconds,
+    moment,
+    projects_recorded,
+    record_of,
+    rows_of,
+    scopes_of_runs,
+    waits_to_retry,
+)
 from tests.harness.invariants.expected import expected
 
 if TYPE_CHECKING:
@@ -49,7 +57,8 @@ def _cannot_go_on(played: Played, project_id: str) -> bool:
     project = atlas.project(project_id)
     # While a vault keeps a node out its cluster takes no key.
     kept_out = any(cluster is project.clusters.get(cluster.name) for cluster in atlas.gate)
-    return not project.valid or kept_out or _is_out_of_sight(played, project_id)
+    waits = kept_out or waits_to_retry(played, project_id)
+    return not project.valid or waits or _is_out_of_sight(played, project_id)
 
 
 def _is_out_of_sight(played: Played, project_id: str) -> bool:

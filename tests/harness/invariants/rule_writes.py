@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.harness.history import Firewall
 from tests.harness.invariants.pushes import FRESH_SECONDS, ROUNDING
 from tests.harness.network_evidence import (
     became_ours,
@@ -107,10 +108,11 @@ def only_what_was_asked_for_is_allowed(played: Played) -> Iterator[str]:
 
 def rules_are_written_only_where_allowed(played: Played) -> Iterator[str]:
     """In mode sync or by an operator's order, and only to a vault that filters (or is being prepared)."""
-    firewall = played.history.firewall
+    # A history that says nothing of the firewall leaves the policy as the app has it: in mode sync.
+    firewall = played.history.firewall or Firewall()
     for write, properties in _on_reads(played):
-        if firewall is None or (firewall.mode != "sync" and not is_ordered(played, write)):
-            yield f"{write.run}: wrote the rules of {write.vault} in mode {firewall and firewall.mode} without an order"
+        if firewall.mode != "sync" and not is_ordered(played, write):
+            yield f"{write.run}: wrote the rules of {write.vault} in mode {firewall.mode} without an order"
             continue
         action = (properties.get("networkAcls") or {}).get("defaultAction")
         opened = action == "Allow" and firewall.when_open == "prepare"
