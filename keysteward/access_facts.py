@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
 
 from keysteward.facts import EncryptionAtRest, Fact
 from keysteward.network_facts import NOT_ASKED, ControlPlaneRange, NetworkAcl
-from keysteward.vocabulary import Cluster, KeyIdentifier
+from keysteward.vocabulary import KeyIdentifier
 
 
 class Source(StrEnum):
@@ -217,52 +216,6 @@ class WayFacts:
     recorded_control_plane: tuple[ControlPlaneRange, ...] | None = None
 
 
-class Tier(StrEnum):
-    """What kind of cluster it is, as far as pausing is concerned."""
-
-    DEDICATED = "dedicated"
-    NVME = "nvme"
-    """Cannot be paused."""
-    SHARED = "shared"
-    """M0, M2, M5: neither encrypted with the project's key nor paused by the API."""
-    FLEX = "flex"
-
-
-@dataclass(frozen=True, slots=True)
-class PausableCluster:
-    """A cluster with its tier. Where a tier could not be told it is DEDICATED: Atlas refuses what cannot be."""
-
-    cluster: Cluster
-    tier: Tier = Tier.DEDICATED
-
-
-type PauseCause = Literal["revocation", "operator"]
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """
-    A pause of a cluster that we asked for, at ``at``.
-
-    It is ours where our own request was answered 200 on a cluster that was read as running just before. ``unproven``:
-    Atlas said that it was paused already, or its answer was lost.
-    """
-
-    cluster: str
-    cause: PauseCause
-    at: datetime
-    unproven: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PauseTry:
-    """A pause that could not be made, with Atlas's code and the time of the next try."""
-
-    cluster: str
-    code: str
-    not_before: datetime
-
-
 @dataclass(frozen=True, slots=True)
 class SeenAccess:
     """That this principal was seen to hold decrypt on this key (``str`` of the identifier without version)."""
@@ -295,18 +248,3 @@ class VaultConfirmed:
 
     vault: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class FirewallReadiness:
-    """
-    How the vault's firewall stands for this project.
-
-    ``written_by_us``: the policy lets us write it. ``missing``: wanted addresses of this project that no rule allows or
-    that a hold keeps out, after the sync at ``synced_at``.
-    """
-
-    written_by_us: bool
-    filters: bool
-    synced_at: datetime | None
-    missing: int

@@ -99,11 +99,11 @@ class Fleet:
         return scope in {Scope.fleet(), Scope.outbox()}
 
     async def _looks_after_vault(self, vault: str) -> bool:
-        """Whether a member uses it, or rules of ours are left in its firewall when nobody does any more."""
+        """Whether a member uses it, or rules of ours are left in its firewall, or an order waits to come to its end."""
         users = await self.state.projects_using(vault)
         if users and not users.keys().isdisjoint(await self.members()):
             return True
-        return await self.state.has_rules(vault)
+        return await self.state.has_rules(vault) or bool(await self.state.open_operations(Scope.vault(vault)))
 
     async def vaults(self) -> list[str]:
         """Name every vault that a member was seen to use, or that rules of ours are left in."""

@@ -58,7 +58,9 @@ class Hints:
         firewall = (await self.state.vault(hint.vault)).record.firewall
         if not users and not await self.state.has_rules(hint.vault):
             # One that was deleted will not be anybody's next vault.
-            return [_fleet(hint.because)] if hint.change == "write" else []
+            # Whoever writes to vaults that are nothing of ours must not set all our projects off each time.
+            news = hint.change == "write" and await self.state.first_heard_of(hint.vault, self.fleet.clock.now())
+            return [_fleet(hint.because)] if news else []
         sync = ReconcileMessage(Scope.vault(hint.vault), hint.because, hinted=True, correlation_id=hint.correlation_id)
         if hint.correlation_id is None or hint.correlation_id not in firewall.correlation_ids:
             return [sync, *_projects(sorted(users), hint.because)]

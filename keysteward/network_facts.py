@@ -37,6 +37,8 @@ class NetworkAcl:
     modified_by: str | None
     read_at: datetime
     """From before the read was begun."""
+    created_at: datetime | None = None
+    """When the vault was made: of the same name, another time tells another vault."""
 
 
 class Membership(StrEnum):
@@ -94,6 +96,8 @@ class ProjectAddresses:
     addresses: Fact[Sequence[NodeAddresses]]
     membership: Membership = Membership.NOT_READ
     """What the block read in this run says; with NOT_READ nothing of the project is ever gone."""
+    unread: Unknown | None = None
+    """Why the block could not be read in this run."""
 
     @classmethod
     def read(
@@ -107,7 +111,8 @@ class ProjectAddresses:
         """Join what was read of a project for the vault at *place*; an unread block counts neither way."""
         found, why = membership(encryption, place)
         counts = None if found is Membership.NOT_READ else found is Membership.COUNTS
-        return cls(project_id, counts, why, clusters, addresses, found)
+        unread = encryption if isinstance(encryption, Unknown) else None
+        return cls(project_id, counts, why, clusters, addresses, found, unread)
 
 
 @dataclass(frozen=True, slots=True)

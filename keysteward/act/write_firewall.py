@@ -107,6 +107,7 @@ class FirewallWriter:
         lease: Lease,
         stop_button: StopButton,
         intend: Callable[[FirewallIntent], Awaitable[None]],
+        answered: Callable[[NetworkAcl], Awaitable[None]],
     ) -> Written | NothingToWrite | NotWritten:
         """
         Send the list that *plan_again* makes of the firewall as it is now. At most one request changes something.
@@ -121,6 +122,7 @@ class FirewallWriter:
             stop_button: found released at most two seconds before the request.
             intend: writes the intent and the record that the next run starts from. Called again, up to three times in
                 all, where the firewall has changed since: the intent before is then void.
+            answered: keeps what the answer makes ours. Called at once, before anything that may fail or take long.
 
         Raises:
             LeaseLostError: another instance has the vault now.
@@ -138,7 +140,7 @@ class FirewallWriter:
                 intended = intent
             await lease.ensure()
             if self._is_fresh(intent.before.read_at) and self._is_fresh(stop_button.read_at):
-                return await self._send(place, intent, lease)
+                return await self._send(place, intent, lease, answered)
         message = f"what the write rests on took longer than {FRESH_SECONDS} s to read and to record, three times"
         return NotWritten("readsTooSlow", message)
 
@@ -158,7 +160,8 @@ class FirewallWriter:
         if pressed:
             return NotWritten("heldByOperator", "an operator stopped the firewall's sync here", changed=True)
         if isinstance(acl, Unknown):
-            return NotWritten(acl.code, acl.why, not acl.passing, retry_after_seconds=acl.retry_after_seconds)
+            # A read that is refused is no refusal of the write: whoever reads next says what is to be mended.
+            return NotWritten(acl.code, acl.why, retry_after_seconds=acl.retry_after_seconds)
         rules = plan_again(acl)
         if rules is None or sorted(rules) == sorted(acl.ip_rules):
             return NothingToWrite(acl)
@@ -174,7 +177,13 @@ class FirewallWriter:
     def _is_fresh(self, read_at: datetime) -> bool:
         return self._clock.now() - read_at <= timedelta(seconds=FRESH_SECONDS)
 
-    async def _send(self, place: VaultPlace, intent: FirewallIntent, lease: Lease) -> Written | NotWritten:
+    async def _send(
+        self,
+        place: VaultPlace,
+        intent: FirewallIntent,
+        lease: Lease,
+        answered: Callable[[NetworkAcl], Awaitable[None]],
+    ) -> Written | NotWritten:
         raw, offered = _with_rules(intent.before, intent.rules), intent.correlation_id
         try:
             write = await self._resource_manager.write_network_acls(place, raw, offered)
@@ -187,6 +196,7 @@ class FirewallWriter:
             return NotWritten(error.code, error.message, retry_after_seconds=error.retry_after_seconds)
         else:
             answer, named = write.acl, write.correlation_id
+            await answered(write.acl)
         await lease.ensure()
         after = await known(self._resource_manager.vault_network(place))
         return Written(intent.before, intent.rules, answer, after, tuple(dict.fromkeys((offered, named))))

@@ -141,11 +141,13 @@ class Api:
         once: Once | None = None,
     ) -> OperationRecord | vault_answers.SyncDryRun:
         """Order a sync of a vault's firewall; with *dry_run* (or ``KEYSTEWARD_DRY_RUN``) say what it would do."""
-        remembered = await self.vaults.ours(vault)
-        if dry_run or self.dry_run:
-            return await self.vaults.plan_sync(remembered, allow_large_removal=allow_large_removal)
-        if (first := await self.orders.first(once)) is not None:
+        dry_run = dry_run or self.dry_run
+        # Before anything else is checked: the order may be impossible by now because the first one was carried out.
+        if not dry_run and (first := await self.orders.first(once)) is not None:
             return first
+        remembered = await self.vaults.ours(vault)
+        if dry_run:
+            return await self.vaults.plan_sync(remembered, allow_large_removal=allow_large_removal)
         place_of(remembered)
         order = Order("sync", Scope.vault(vault), who, reason, allow_large_removal=allow_large_removal)
         return await self.orders.place(order, once)

@@ -44,6 +44,7 @@ def network_acl(document: Mapping[str, Any], place: VaultPlace, read_at: datetim
         modified_at=at,
         modified_by=by,
         read_at=read_at,
+        created_at=_created_at(document.get("systemData")),
     )
 
 
@@ -75,6 +76,10 @@ def _last_change(system_data: object) -> tuple[str | None, datetime | None]:
     told = system_data if isinstance(system_data, dict) else {}
     by, at = told.get("lastModifiedBy"), told.get("lastModifiedAt")
     return by[:LONGEST_NAME] if isinstance(by, str) and by else None, _time(at)
+
+
+def _created_at(system_data: object) -> datetime | None:
+    return _time(system_data.get("createdAt")) if isinstance(system_data, dict) else None
 
 
 def _time(text: object) -> datetime | None:

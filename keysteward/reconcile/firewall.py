@@ -8,15 +8,18 @@ of it stands in the table before the request goes out.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from keysteward.act.write_firewall import FirewallIntent, FirewallWriter, NothingToWrite, NotWritten, Written
 from keysteward.clock import Clock
 from keysteward.decide.firewall.addresses import projects_named
 from keysteward.decide.firewall.given import FirewallDecision, FirewallInput, list_digest
 from keysteward.decide.firewall.ledger import AfterWrite, after_write
+from keysteward.decide.firewall.notes import main_hold
 from keysteward.decide.firewall.plan import decide_firewall
 from keysteward.decide.firewall.reverts import Reverts
 from keysteward.facts import Job, Unknown
@@ -30,8 +33,15 @@ from keysteward.reconcile.retries import UNKNOWN_LASTS, retry_delay
 from keysteward.reconcile.runner import NOTHING_TO_DO, RunResult
 from keysteward.reconcile.stop_button import ScopeStopButton
 from keysteward.reconcile.together import all_ended
-from keysteward.reconcile.vault_inputs import RememberedVault, attempt_of, firewall_input, recall_vault
+from keysteward.reconcile.vault_inputs import (
+    RememberedVault,
+    attempt_of,
+    firewall_input,
+    is_another_vault,
+    recall_vault,
+)
 from keysteward.store.lease import Lease
+from keysteward.store.ports import StorageError
 from keysteward.store.records import AttemptRecord, FirewallRecord
 from keysteward.store.state import State
 from keysteward.vocabulary import Scope
@@ -40,6 +50,8 @@ SOON_SECONDS = 1.0
 AFTER_LOSS_SECONDS = 30.0
 """Writes that are undone at once are a fight only where they are so far apart; sooner would only be noise."""
 LOST_ANSWER_SECONDS = 60.0
+TRIES_OF_OWNERSHIP = 3
+"""Times that the ledger is written after an answer: a passing trouble of the storage would give our rules away."""
 REFUSAL_LASTS = timedelta(hours=6)
 LONGEST_LOOK_SECONDS = 86_400.0
 """A wake-up further away is asked for by a later run: the queue keeps a message for a week at most."""
@@ -57,6 +69,8 @@ class FirewallRun:
     given: FirewallInput
     decision: FirewallDecision
     lease: Lease
+    kept: tuple[LedgerRow, ...] = ()
+    """The ledger as it is while nothing is written."""
     outcome: str = NOTHING_TO_DO
     changed: str = ""
     """What was written, for people."""
@@ -72,11 +86,17 @@ class FirewallRun:
     def passing(self) -> bool:
         """Whether all that this run could not see may well be seen by another look."""
         unknown = unknowns(self.given.facts)
-        return self.decision.state == "unknown" and bool(unknown) and all(found.passing for found in unknown)
+        return bool(unknown) and all(found.passing for found in unknown)
 
     def decide(self, given: FirewallInput) -> FirewallDecision:
         """Decide on *given*, and go on from there."""
-        self.given, self.decision = given, decide_firewall(given)
+        self.decision = decide_firewall(given)
+        self.kept = self.decision.ledger
+        if self.decision.write is not None:
+            # Without the rows that a write would begin: whether there is one is not certain yet.
+            self.kept = decide_firewall(replace(given, may_change=False, request=None)).ledger
+        # A rule that was seen absent is ours no more, whatever the next look shows.
+        self.given = replace(given, ledger=self.kept, reverts=self.decision.reverts)
         return self.decision
 
 
@@ -87,6 +107,7 @@ def unknowns(facts: VaultNetworkFacts) -> list[Unknown]:
         facts.control_plane,
         *(p.addresses for p in facts.projects),
         *(p.clusters for p in facts.projects),
+        *(p.unread for p in facts.projects),
     ]
     return [each for each in found if isinstance(each, Unknown) and each.code != "notAsked"]
 
@@ -124,19 +145,23 @@ class FirewallReconciler:
     async def _observe_and_decide(self, remembered: RememberedVault, lease: Lease) -> FirewallRun:
         place, projects = remembered.place, remembered.projects
         if place is None:
-            facts = without_place(projects, self.clock.now())
-            given = self._given(facts, remembered)
-            return FirewallRun(remembered, given, decide_firewall(given), lease)
+            return self._run(without_place(projects, self.clock.now()), remembered, lease)
         facts = await self.observer.observe_lightly(place, projects, lease)
+        run = self._run(facts, remembered, lease)
+        if run.decision.needs_more_facts or _somebody_left(self._given(facts, remembered)):
+            run = self._run(await self.observer.complete(place, facts, lease), remembered, lease)
+        return run
+
+    def _run(self, facts: VaultNetworkFacts, remembered: RememberedVault, lease: Lease) -> FirewallRun:
         given = self._given(facts, remembered)
         run = FirewallRun(remembered, given, decide_firewall(given), lease)
-        if run.decision.needs_more_facts or _somebody_left(given):
-            whole = await self.observer.complete(place, facts, lease)
-            run.decide(self._given(whole, remembered))
+        run.decide(given)
         return run
 
     def _given(self, facts: VaultNetworkFacts, remembered: RememberedVault) -> FirewallInput:
-        return firewall_input(facts, remembered, self.policy, self.clock.now(), discovers=self.discovers)
+        given = firewall_input(facts, remembered, self.policy, self.clock.now(), discovers=self.discovers)
+        # Of the vault that had this name before, nothing in this one is ours.
+        return replace(given, ledger=()) if is_another_vault(remembered, facts.acl) else given
 
     async def _settle_lost_write(self, run: FirewallRun) -> None:
         """Close the trail of a write whose answer was lost, as far as the list tells what became of it."""
@@ -153,25 +178,24 @@ class FirewallReconciler:
         await self._keep_ledger(run)
 
     async def _keep_ledger(self, run: FirewallRun) -> None:
-        """Keep the ledger as it is while nothing is written: without the rows that a write would begin."""
-        decision = run.decision
-        if decision.write is not None:
-            decision = decide_firewall(replace(run.given, may_change=False, request=None))
+        """Keep the ledger as it is while nothing is written."""
         # The losses first: once the ledger has forgotten a rule, nobody can tell any more that it was lost.
         await self.memory.losses(run.remembered, run.given, run.decision)
-        await self.memory.ledger(run.remembered, decision.ledger)
+        await self.memory.ledger(run.remembered, run.kept)
 
     async def _write(self, run: FirewallRun, scope: Scope) -> None:
-        place, first = run.remembered.place, run.given
+        place = run.remembered.place
         assert place is not None, "nothing is planned for a vault that was not read"
         intents: list[FirewallIntent] = []
 
         def plan_again(acl: NetworkAcl) -> tuple[str, ...] | None:
-            return run.decide(replace(first, facts=replace(first.facts, acl=acl), now=self.clock.now())).write
+            facts = replace(run.given.facts, acl=acl)
+            return run.decide(replace(run.given, facts=facts, now=self.clock.now())).write
 
         async def intend(intent: FirewallIntent) -> None:
             intents.append(intent)
             now, again = self.clock.now(), len(intents) > 1
+            await self.memory.losses(run.remembered, run.given, run.decision)
             await all_ended(
                 self.trail.intend(run.remembered, run.given, run.decision, intent, now, again=again),
                 self.memory.ledger(run.remembered, run.decision.ledger),
@@ -183,6 +207,7 @@ class FirewallReconciler:
             lease=run.lease,
             stop_button=ScopeStopButton(self.state, self.clock, scope, Job.FIREWALL, run.remembered.holds_read_at),
             intend=intend,
+            answered=partial(self._answered, run, intents),
         )
         if isinstance(outcome, Written):
             await self._written(run, outcome)
@@ -193,6 +218,18 @@ class FirewallReconciler:
         else:
             await self._not_written(run, outcome, intents)
 
+    async def _answered(self, run: FirewallRun, intents: Sequence[FirewallIntent], answer: NetworkAcl) -> None:
+        """Take in what is ours now, before anything else is done: a crash before this gives the new rules away."""
+        result = _result(run, intents[-1].before, intents[-1].rules, answer)
+        for _ in range(TRIES_OF_OWNERSHIP - 1):
+            with contextlib.suppress(StorageError):
+                return await self._keep_ownership(run, result)
+        return await self._keep_ownership(run, result)
+
+    async def _keep_ownership(self, run: FirewallRun, result: AfterWrite) -> None:
+        now = self.clock.now()
+        await all_ended(self.memory.ledger(run.remembered, result.ledger), self.trail.answered(run.remembered, now))
+
     async def _written(self, run: FirewallRun, outcome: Written) -> None:
         if isinstance(outcome.answer, Unknown):
             # Nobody knows whether and when it is written, so nothing becomes ours. The next look closes the trail.
@@ -201,11 +238,7 @@ class FirewallReconciler:
             await self._hold_back(run, keep_intent=True)
             return
         run.record.refused = None
-        result = after_write(outcome.before, outcome.sent, outcome.answer, run.decision.ledger, run.decision.reverts)
-        # At once: a crash before this gives the new rules away.
-        await all_ended(
-            self.memory.ledger(run.remembered, result.ledger), self.trail.answered(run.remembered, self.clock.now())
-        )
+        result = _result(run, outcome.before, outcome.sent, outcome.answer)
         run.outcome, run.changed = "written", _told(result)
         again = outcome.after if not isinstance(outcome.after, Unknown) else outcome.answer
         warning = result.warning or _foreign_change(outcome, run.decision.ledger)
@@ -216,11 +249,11 @@ class FirewallReconciler:
         """Decide once more, on the list as it is after the write: what did not last is seen here."""
         facts = replace(run.given.facts, acl=acl)
         # An operator who asks says that whatever undid our writes is mended: if it is not, it is counted anew.
-        forgotten = run.given.request is not None and not result.not_kept
+        forgotten = run.given.request is not None and not (result.not_kept or result.not_removed)
         reverts = Reverts() if forgotten else result.reverts
         after = replace(run.given, facts=facts, ledger=result.ledger, reverts=reverts, now=self.clock.now())
         final = run.decide(replace(after, attempt=None))
-        run.undone = len(final.lost) + len(result.not_kept)
+        run.undone = len(final.lost) + len(result.not_kept) + len(result.not_removed)
         if final.write is not None:
             run.looks.append(AFTER_LOSS_SECONDS if run.undone else SOON_SECONDS)
         await self._keep_ledger(run)
@@ -233,6 +266,7 @@ class FirewallReconciler:
             await self.trail.not_done(run.remembered, evidence, refused=outcome.permanent)
         if outcome.changed:
             run.looks.append(SOON_SECONDS)
+            await self._keep_ledger(run)
             return
         sent = intents[-1].rules if intents else run.decision.write or ()
         self._note_failure(run, evidence, sent, permanent=outcome.permanent, asked=outcome.retry_after_seconds)
@@ -259,9 +293,9 @@ class FirewallReconciler:
 
         *keep_intent*: the request may still be carried out, so that the ledger keeps what it would bring.
         """
-        final = run.decide(replace(run.given, attempt=attempt_of(run.record.refused), now=self.clock.now()))
+        run.decide(replace(run.given, attempt=attempt_of(run.record.refused), now=self.clock.now()))
         if not keep_intent:
-            await self.memory.ledger(run.remembered, final.ledger)
+            await self.memory.ledger(run.remembered, run.kept)
 
     async def _record(self, run: FirewallRun) -> None:
         now = self.clock.now()
@@ -282,7 +316,10 @@ class FirewallReconciler:
 
     @staticmethod
     def _is_passing(run: FirewallRun) -> bool:
-        return run.passing and run.record.unknown_in_a_row < UNKNOWN_LASTS
+        """Whether what holds an order back is only that something could not be read, and not for long."""
+        held = main_hold(run.decision)
+        unknown = run.decision.state == "unknown" or (held is not None and held.code == "networkUnknown")
+        return unknown and run.passing and run.record.unknown_in_a_row < UNKNOWN_LASTS
 
     async def _end_orders(self, run: FirewallRun, now: datetime) -> bool:
         """End or move the order that the run was about; says whether another has its turn."""
@@ -306,9 +343,13 @@ class FirewallReconciler:
 
 
 def _somebody_left(given: FirewallInput) -> bool:
-    """Whether a rule of ours is there for a project of ours that, as records say, has left the vault."""
+    """Whether something is remembered here of a project of ours that, as records say, has left the vault."""
     left = {project.project_id for project in given.facts.projects if project.counts is False}
-    return bool(left) and not left.isdisjoint(projects_named(given.ledger))
+    return not left.isdisjoint(projects_named(given.ledger).union(given.remembered))
+
+
+def _result(run: FirewallRun, before: NetworkAcl, sent: Sequence[str], answer: NetworkAcl) -> AfterWrite:
+    return after_write(before, sent, answer, run.decision.ledger, run.decision.reverts)
 
 
 def _foreign_change(outcome: Written, ledger: tuple[LedgerRow, ...]) -> str | None:

@@ -17,7 +17,7 @@ from keysteward.decide.firewall.given import FirewallDecision, FirewallInput
 from keysteward.decide.firewall.ledger import OWNED
 from keysteward.decide.firewall.notes import main_hold
 from keysteward.facts import Unknown
-from keysteward.network_facts import LedgerRow, Membership, ProjectAddresses
+from keysteward.network_facts import LedgerRow, Membership, NetworkAcl, ProjectAddresses
 from keysteward.plan import Hold
 from keysteward.reasons import REASONS, Severity
 from keysteward.reconcile import operations
@@ -26,6 +26,7 @@ from keysteward.reconcile.together import all_ended
 from keysteward.reconcile.vault_inputs import (
     RememberedVault,
     addresses_record,
+    is_another_vault,
     last_addresses,
     ledger_record,
     place_record,
@@ -91,7 +92,10 @@ class FirewallMemory:
         now = remember_addresses(project, before)
         if stored is not None and now == before and not again:
             return
-        await self.state.note_addresses(project.project_id, given.facts.observed_at, now)
+        seen_at = given.facts.observed_at
+        await self.state.note_addresses(
+            project.project_id, seen_at, now, unless_last=stored is not None and now == before
+        )
         record = addresses_record(project.project_id, now)
         if stored is None:
             stored = remembered.stored_addresses[project.project_id] = Stored(record)
@@ -118,6 +122,8 @@ class FirewallMemory:
         async def save(stored: Stored[LedgerRecord]) -> None:
             async with slots:
                 await self.state.save_ledger_row(remembered.vault, stored)
+            # Only what was written is remembered as written: whoever tries again writes the rest.
+            remembered.stored_ledger[stored.record.network] = stored
 
         async def forget(network: str) -> None:
             async with slots:
@@ -126,10 +132,9 @@ class FirewallMemory:
         gone = [network for network in remembered.stored_ledger if network not in wanted]
         changed: list[Stored[LedgerRecord]] = []
         for network, record in wanted.items():
-            stored = remembered.stored_ledger.setdefault(network, Stored(record))
-            if not stored.etag or stored.record != record:
-                stored.record = record
-                changed.append(stored)
+            stored = remembered.stored_ledger.get(network)
+            if stored is None or stored.record != record:
+                changed.append(Stored(record, stored.etag if stored is not None else ""))
         await all_ended(*map(save, changed), *map(forget, gone))
         for network in gone:
             del remembered.stored_ledger[network]
@@ -138,6 +143,8 @@ class FirewallMemory:
         """Remember rules of ours that something else removed, before the ledger forgets them."""
         record, acl = remembered.stored.record.firewall, given.facts.acl
         record.reverts = reverts_record(decision.reverts)
+        if not isinstance(acl, Unknown) and is_another_vault(remembered, acl):
+            await self._another_vault(remembered, acl, given.now)
         if not decision.lost or isinstance(acl, Unknown):
             return
         await self.state.save_vault(remembered.stored)
@@ -156,6 +163,25 @@ class FirewallMemory:
             )
         )
 
+    async def _another_vault(self, remembered: RememberedVault, acl: NetworkAcl, now: datetime) -> None:
+        rules = ", ".join(remembered.stored_ledger)
+        # Before the record says so: once it does, what is left in the ledger counts as ours.
+        await self.ledger(remembered, ())
+        await self.audit.add(
+            AuditRecord(
+                at=now,
+                who="somebody else",
+                what="vaultMadeAnew",
+                scope=str(Scope.vault(remembered.vault)),
+                reason="rulesReverted",
+                result="observed",
+                before=rules,
+                evidence="a vault of this name was deleted and another one made: no rule in it is ours",
+            )
+        )
+        remembered.stored.record.firewall.vault_created_at = acl.created_at
+        await self.state.save_vault(remembered.stored)
+
     async def verdict(
         self,
         remembered: RememberedVault,
@@ -170,16 +196,18 @@ class FirewallMemory:
         record, acl = remembered.stored.record.firewall, given.facts.acl
         if remembered.place is not None and not isinstance(acl, Unknown):
             record.place = place_record(remembered.place)
-        await self._tell(remembered, decision, now, passing=passing, whole=not isinstance(acl, Unknown))
-        if not (passing and record.unknown_in_a_row < UNKNOWN_LASTS):
-            record.hold = _hold_record(record.hold, main_hold(decision), now)
+        passing = passing and record.unknown_in_a_row < UNKNOWN_LASTS
+        await self._tell(remembered, decision, now, passing=passing, whole=record.unknown_in_a_row == 0)
+        held = main_hold(decision)
+        if not (passing and held is not None and held.code == "networkUnknown"):
+            record.hold = _hold_record(record.hold, held, now)
         record.network, record.state, record.reason = decision.network, decision.state, decision.reason
         record.last_outcome = OutcomeRecord(at=now, result=outcome, reason=decision.reason)
         if decision.state == "current":
             record.refused = None
         if isinstance(acl, Unknown):
             return
-        record.synced_at = given.facts.observed_at
+        record.synced_at, record.vault_created_at = given.facts.observed_at, acl.created_at or record.vault_created_at
         record.rules, record.missing = len(acl.ip_rules), len(decision.missing)
         record.own_rules = sum(row.state in OWNED and not row.leaving for row in decision.ledger)
 
@@ -188,15 +216,16 @@ class FirewallMemory:
     ) -> None:
         record = remembered.stored.record.firewall
         standing = {h.code: h for h in (*decision.plan.held, *decision.warnings) if _is_told(h)}
-        if passing and record.unknown_in_a_row < UNKNOWN_LASTS:
+        if passing:
             standing.pop("networkUnknown", None)
         for code, found in standing.items():
             identity = found.evidence[:KEPT_OF_EVIDENCE] if code in TOLD_ANEW else ""
-            if record.told.get(code) != identity:
+            # While something could not be read, other evidence may only mean that less was seen.
+            if code not in record.told if passing else record.told.get(code) != identity:
                 await self._tell_of(remembered, found, decision.plan.digest, now)
                 record.told[code] = identity
-        if whole and not passing:
-            # What could not be seen in this run may well stand yet.
+        if whole:
+            # What could not be seen in a run may well stand yet.
             record.told = {code: identity for code, identity in record.told.items() if code in standing}
 
     async def _tell_of(self, remembered: RememberedVault, found: Hold, digest: str, now: datetime) -> None:

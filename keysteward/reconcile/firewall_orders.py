@@ -49,7 +49,7 @@ def end_order(
         operations.add_step(order, now, held.message if held is not None else outcome, "tryAgain")
     elif held is not None:
         operations.end_held(order, now, held)
-    elif decision.state == "off":
+    elif decision.state == "off" and not written:
         reason = REASONS[decision.reason]
         operations.fail(order, now, reason.code, reason.message, "There is nothing to sync.")
     else:

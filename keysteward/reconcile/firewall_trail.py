@@ -76,6 +76,8 @@ class FirewallTrail:
         assert record.write is not None, "intended in this run"
         await self.audit.close(record.write.audit_key, "refused" if refused else "notDone", evidence=evidence)
         record.write = None
+        # At once: should the list become what was meant by another's hand, nobody may take it for ours.
+        await self.state.save_vault(remembered.stored)
 
     async def settle_lost_write(self, remembered: RememberedVault, acl: NetworkAcl, now: datetime) -> bool:
         """Close the trail of a write whose answer was not recorded; False: it may still be carried out."""
@@ -168,7 +170,9 @@ class FirewallTrail:
 
 
 def _keep_ids(record: FirewallRecord, ids: Sequence[str]) -> None:
-    record.correlation_ids = list(dict.fromkeys((*record.correlation_ids, *ids)))[-MOST_CORRELATION_IDS:]
+    # In lower case, as the hints of events have them.
+    known = dict.fromkeys((*record.correlation_ids, *(each.lower() for each in ids)))
+    record.correlation_ids = list(known)[-MOST_CORRELATION_IDS:]
 
 
 def _intent(

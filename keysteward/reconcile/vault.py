@@ -24,6 +24,7 @@ from keysteward.decide.version_creation import (
     asks_for_versions,
     decide_version_creation,
 )
+from keysteward.errors import LeaseLostError
 from keysteward.facts import EncryptionAtRest, Fact, Job, KeyVersions, ProjectFacts, Unknown, identifier_in_use
 from keysteward.messages import ReconcileMessage, encode
 from keysteward.observe.keys import DATA_PLANE
@@ -114,7 +115,7 @@ class VaultReconciler:
 
     async def __call__(self, scope: Scope, because: str, lease: Lease) -> RunResult:  # noqa: ARG002 - events are hints
         """Converge one vault."""
-        synced = await self.sync_firewall(scope, lease)
+        synced, failure = await self._sync_firewall(scope, lease)
         run = await self._recall(scope, lease)
         run.take_in(synced)
         await self._remind_of_hold(run)
@@ -125,7 +126,18 @@ class VaultReconciler:
             if is_overdue(creation, self.clock.now()) and not creation.told:
                 await self._tell_of_overdue(run, name, creation)
             run.looks += time_left(creation, self.clock.now())
+        if failure is not None:
+            raise failure
         return RunResult(", ".join(run.outcomes) or NOTHING_TO_DO, min(run.looks, default=None))
+
+    async def _sync_firewall(self, scope: Scope, lease: Lease) -> tuple[RunResult, Exception | None]:
+        """Sync, and keep what it fails with until the rest of the run is done: one job does not stop the other."""
+        try:
+            return await self.sync_firewall(scope, lease), None
+        except LeaseLostError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever it is, it is raised at the end of the run
+            return RunResult(NOTHING_TO_DO), failure
 
     async def _recall(self, scope: Scope, lease: Lease) -> _Run:
         stored, users, members = await asyncio.gather(

@@ -19,9 +19,9 @@ from keysteward.clock import Clock
 from keysteward.decide.firewall.addresses import projects_named
 from keysteward.decide.firewall.given import FirewallInput, SyncRequest, WriteAttempt
 from keysteward.decide.firewall.reverts import Reverts
-from keysteward.facts import OperatorHold
+from keysteward.facts import Fact, OperatorHold, Unknown
 from keysteward.logs import get_logger
-from keysteward.network_facts import LedgerPart, LedgerRow, VaultNetworkFacts
+from keysteward.network_facts import LedgerPart, LedgerRow, NetworkAcl, VaultNetworkFacts
 from keysteward.observe.network import RecordedProject
 from keysteward.policy import Policy
 from keysteward.reconcile.inputs import operator_hold
@@ -92,7 +92,7 @@ async def recall_vault(state: State, clock: Clock, scope: Scope, members: Collec
     records = await asyncio.gather(*(_project(state, p) for p in ids))
     return RememberedVault(
         vault=vault,
-        place=_place(vault, records) or place_of(vault, stored.record.firewall.place),
+        place=_place(vault, records, place_of(vault, stored.record.firewall.place)),
         projects=tuple(_recorded(vault, record) for record in records if record.project_id in members),
         ledger=ledger,
         # Also of a project whose addresses no sync has seen: while it is remembered, the vault is not left.
@@ -157,6 +157,13 @@ def _request_of(remembered: RememberedVault) -> SyncRequest | None:
     orders = (stored.record for stored in remembered.operations.values())
     order = next((order for order in orders if order.kind == "sync" and not order.ended), None)
     return SyncRequest(order.operation_id, order.created_at, order.allow_large_removal) if order is not None else None
+
+
+def is_another_vault(remembered: RememberedVault, acl: Fact[NetworkAcl]) -> bool:
+    """Whether the vault that was read is not the one that is remembered: it was deleted, and one of its name made."""
+    known = remembered.stored.record.firewall.vault_created_at
+    found = None if isinstance(acl, Unknown) else acl.created_at
+    return known is not None and found is not None and found != known
 
 
 def last_addresses(record: AddressesRecord) -> tuple[NodeAddresses, ...]:
@@ -231,15 +238,17 @@ def ledger_record(row: LedgerRow) -> LedgerRecord:
     )
 
 
-def _place(vault: str, records: Sequence[ProjectRecord]) -> VaultPlace | None:
+def _place(vault: str, records: Sequence[ProjectRecord], last: VaultPlace | None) -> VaultPlace | None:
     """
-    Where the vault lies, as most of the projects on it say; of two that are named as often, the first by name.
+    Where the vault lies, as most of the projects on it say; of two that are named as often, *last*, where it was read.
 
     Its name is unique in its cloud, so that at most one of several is right; Resource Manager knows no other.
     """
     found = Counter(place for record in records if (place := _place_of(vault, record)) is not None)
-    order = sorted(found, key=lambda p: (-found[p], str(p.cloud), p.subscription_id, p.resource_group.lower()))
-    return order[0] if order else None
+    order = sorted(
+        found, key=lambda p: (-found[p], p != last, str(p.cloud), p.subscription_id, p.resource_group.lower())
+    )
+    return order[0] if order else last
 
 
 def _place_of(vault: str, record: ProjectRecord) -> VaultPlace | None:

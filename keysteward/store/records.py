@@ -1,7 +1,8 @@
 """
 The shapes of what the app remembers, and how they become rows.
 
-Everything here but history can be rebuilt from Atlas and Azure. Records carry no secret and no personal data.
+Everything here but history can be rebuilt from Atlas and Azure. Records carry no secret, and of personal data only who
+gave an order and who, as Resource Manager names him, changed a vault last when our rules were taken away.
 """
 
 from __future__ import annotations
@@ -249,6 +250,8 @@ class FirewallRecord(Record):
     last_outcome: OutcomeRecord | None = None
     place: PlaceRecord | None = None
     """Where the vault lay when it was read last: its projects may have left since, and our rules not."""
+    vault_created_at: datetime | None = None
+    """When the vault was made, as it was read last."""
     reverts: RevertsRecord = msgspec.field(default_factory=RevertsRecord)
     write: FirewallWriteRecord | None = None
     last_write: FirewallWriteRecord | None = None

@@ -12,9 +12,12 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import msgspec
 
 from keysteward.errors import LeaseLostError
+from keysteward.logs import get_logger
 from keysteward.store.ports import Row, RowChangedError, RowExistsError, Tables
 from keysteward.store.records import (
     AddressesRecord,
@@ -31,6 +34,8 @@ from keysteward.store.records import (
 )
 from keysteward.vocabulary import PROJECT_ID, VAULT_NAME, NodeAddresses, Scope
 
+log = get_logger("keysteward.state")
+
 RECORDS = "keystewardRecords"
 OPERATIONS = "keystewardOperations"
 HISTORY = "keystewardHistory"
@@ -42,6 +47,10 @@ ADDRESSES = "keystewardAddresses"
 
 WITH_RULES = ".vaults"
 """The partition of the ledger's table that names every vault with rules of ours, now or before: no vault's own name."""
+
+UNKNOWN_VAULTS = ".unknown"
+"""The partition of the index of vaults for those that nobody is known to use: no vault's own name."""
+STRANGERS_REST = timedelta(days=1)
 
 OPERATION_ID = re.compile(r"[a-z0-9-]{3,24}\.[0-9a-f]{22}")
 
@@ -83,11 +92,11 @@ class State:
 
     async def projects(self) -> list[ProjectRecord]:
         """Read the record of every project that was ever seen, by project id."""
-        return [_read(ProjectRecord, row) for row in await self._all(RECORDS, "project")]
+        return [stored.record for stored in _readable(ProjectRecord, await self._all(RECORDS, "project"))]
 
     async def vaults(self) -> list[VaultRecord]:
         """Read the record of every vault that was ever seen, by name."""
-        return [_read(VaultRecord, row) for row in await self._all(RECORDS, "vault")]
+        return [stored.record for stored in _readable(VaultRecord, await self._all(RECORDS, "vault"))]
 
     async def vault(self, vault: str) -> Stored[VaultRecord]:
         """Read what is remembered of a vault; a fresh record where nothing is."""
@@ -105,7 +114,7 @@ class State:
 
     async def ledger(self, vault: str) -> list[Stored[LedgerRecord]]:
         """Read which rules of a vault's firewall are ours, or are about to be."""
-        return [_stored(LedgerRecord, row) for row in await self._all(LEDGER, vault.lower())]
+        return _readable(LedgerRecord, await self._all(LEDGER, vault.lower()))
 
     async def save_ledger_row(self, vault: str, stored: Stored[LedgerRecord]) -> None:
         """
@@ -117,7 +126,7 @@ class State:
         key = _ledger_key(stored.record)
         if not stored.etag:
             await self._name_ledger(vault.lower())
-        stored.etag = await self._write(LEDGER, vault.lower(), key, to_columns(stored.record), stored.etag)
+        stored.etag = await self._write_row(LEDGER, vault.lower(), key, stored)
 
     async def _name_ledger(self, vault: str) -> None:
         """Before the first row, so that no rule of ours is ever without a vault that timers know of."""
@@ -146,7 +155,7 @@ class State:
 
     async def addresses(self, vault: str) -> list[Stored[AddressesRecord]]:
         """Read the last addresses of every project that a sync of the vault has seen, by project id."""
-        return [_stored(AddressesRecord, row) for row in await self._all(ADDRESSES, vault.lower())]
+        return _readable(AddressesRecord, await self._all(ADDRESSES, vault.lower()))
 
     async def save_addresses(self, vault: str, stored: Stored[AddressesRecord]) -> None:
         """
@@ -156,7 +165,7 @@ class State:
             LeaseLostError: somebody has; so the vault is no longer ours.
         """
         key = stored.record.project_id
-        stored.etag = await self._write(ADDRESSES, vault.lower(), key, to_columns(stored.record), stored.etag)
+        stored.etag = await self._write_row(ADDRESSES, vault.lower(), key, stored)
 
     async def forget_addresses(self, vault: str, project_id: str) -> None:
         """Forget the addresses of a project that has left the vault; fine where they are forgotten already."""
@@ -255,21 +264,50 @@ class State:
         """Return the projects that are known to use a vault, each with the name of its key in lower case."""
         return {row.key: str(row.values.get("key", "")) for row in await self._all(VAULTS, vault.lower())}
 
+    async def first_heard_of(self, vault: str, now: datetime) -> bool:
+        """Whether nothing was heard for a day of a vault that nobody is known to use; notes that something is now."""
+        row = await self._tables.get(VAULTS, UNKNOWN_VAULTS, vault.lower())
+        heard_at = row.values.get("heardAt") if row is not None else None
+        if isinstance(heard_at, datetime) and now - heard_at < STRANGERS_REST:
+            return False
+        await self._tables.upsert(VAULTS, UNKNOWN_VAULTS, vault.lower(), {"heardAt": now})
+        return True
+
     async def note_identifier(self, project_id: str, seen_at: datetime, identifier: str, source: str) -> None:
         """Keep for good that from *seen_at* on Atlas was seen to use *identifier*."""
         await self._note(project_id, "identifier", seen_at, {"identifier": identifier, "source": source})
 
-    async def note_addresses(self, project_id: str, seen_at: datetime, addresses: Sequence[NodeAddresses]) -> None:
-        """Keep for good which addresses the nodes of a project were seen to use and to announce."""
+    async def note_addresses(
+        self, project_id: str, seen_at: datetime, addresses: Sequence[NodeAddresses], *, unless_last: bool = False
+    ) -> None:
+        """
+        Keep for good which addresses the nodes of a project were seen to use and to announce.
+
+        *unless_last*: not again where the newest entry of the history says the same.
+        """
         content = {a.cluster: {"outbound": a.outbound, "announced": a.announced} for a in addresses}
         text = json.dumps(content)
         parts = {f"json{i // 30_000}": text[i : i + 30_000] for i in range(0, len(text), 30_000)}
+        history = await self.history(project_id, "addresses") if unless_last else []
+        if history and {name: history[-1].values.get(name) for name in parts} == parts:
+            return
         await self._note(project_id, "addresses", seen_at, parts)
 
     async def history(self, project_id: str, kind: str) -> list[Row]:
         """Read the history rows of a project of one kind (``identifier``, ``addresses``), oldest first."""
         # The keys go on with hexadecimal digits, which all sort before the "g".
         return await self._all(HISTORY, project_id, from_key=f"{kind}.", to_key=f"{kind}.g")
+
+    async def _write_row[R: Record](self, table: str, partition: str, key: str, stored: Stored[R]) -> str:
+        """Write a record, new or read before; over a row that nobody can read, for that one was left out."""
+        columns = to_columns(stored.record)
+        try:
+            return await self._write(table, partition, key, columns, stored.etag)
+        except LeaseLostError:
+            row = await self._tables.get(table, partition, key) if not stored.etag else None
+            if row is None or _readable(type(stored.record), [row]):
+                raise
+        return await self._write(table, partition, key, columns, row.etag)
 
     async def _write(self, table: str, partition: str, key: str, columns: dict[str, str], etag: str) -> str:
         try:
@@ -308,6 +346,17 @@ def _read[R: Record](kind: type[R], row: Row) -> R:
 
 def _stored[R: Record](kind: type[R], row: Row) -> Stored[R]:
     return Stored(_read(kind, row), row.etag)
+
+
+def _readable[R: Record](kind: type[R], rows: Sequence[Row]) -> list[Stored[R]]:
+    """Those rows that are records of *kind*. One that is none of ours must not keep the others from being worked on."""
+    found: list[Stored[R]] = []
+    for row in rows:
+        try:
+            found.append(_stored(kind, row))
+        except msgspec.MsgspecError:
+            log.exception("a row cannot be read and is left out", extra={"partition": row.partition, "row": row.key})
+    return found
 
 
 def _split(operation_id: str) -> tuple[str, str]:

@@ -98,6 +98,7 @@ class Line:
             lease=whole,
             stop_button=whole,
             intend=self.intend,
+            answered=self.intend,
         )
 
     async def look(self) -> VaultNetworkFacts:

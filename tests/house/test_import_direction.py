@@ -29,6 +29,8 @@ WORDS = {
     "keysteward.facts",
     "keysteward.network_facts",
     "keysteward.access_facts",
+    "keysteward.pause_facts",
+    "keysteward.principals",
 }
 """Modules that everybody may import: they import nothing but each other."""
 

@@ -12,8 +12,6 @@ from keysteward.access_facts import (
     AccessMemory,
     AssignmentList,
     KeyPresence,
-    PausableCluster,
-    Pause,
     Permission,
     PermissionModel,
     Presence,
@@ -22,7 +20,6 @@ from keysteward.access_facts import (
     RoleDefinition,
     SeenAccess,
     Source,
-    Tier,
     VersionInUse,
     WayFacts,
 )
@@ -30,6 +27,7 @@ from keysteward.decide.revocation.given import RevocationDecision, RevocationInp
 from keysteward.decide.revocation.plan import decide_revocation
 from keysteward.facts import Unknown
 from keysteward.network_facts import NOT_ASKED, ControlPlaneRange, NetworkAcl
+from keysteward.pause_facts import PausableCluster, Pause, Tier
 from keysteward.plan import ActionKind
 from keysteward.policy import RevocationPolicy
 from keysteward.vocabulary import Cluster, ClusterState

@@ -17,8 +17,8 @@ from keysteward.access_facts import (
     RoleDefinition,
 )
 from keysteward.decide.revocation.grants import Grant, judge_grant
-from keysteward.decide.revocation.principals import principals_to_ask, resolved
 from keysteward.facts import Unknown
+from keysteward.principals import principals_to_ask, resolved
 from tests.builders import encryption
 from tests.revocation.project import (
     CLIENT_ID,

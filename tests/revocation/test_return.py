@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from keysteward.access_facts import FirewallReadiness
 from keysteward.decide.revocation.given import RevocationInput
 from keysteward.decide.revocation.plan import decide_revocation
 from keysteward.facts import Job
+from keysteward.pause_facts import FirewallReadiness
 from tests.builders import a_hold
 from tests.revocation.project import (
     KEY_DISABLED,

@@ -422,3 +422,10 @@ async def test_a_storage_that_fails_leaves_no_request_for_the_list_behind(world:
     with pytest.raises(StorageError):
         await world.fleet(Scope.fleet(), "timer", lease)
     assert world.lists == 0
+
+
+async def test_one_record_that_cannot_be_read_does_not_stop_the_timer_of_all_vaults() -> None:
+    world = World((P1, P2))
+    await world.has(ProjectRecord(project_id=P1, vault="kv-one"))
+    await world.tables.upsert("keystewardRecords", "project", P2, {"json0": "{}"})
+    assert await world.fleet.fan_out_vaults() == 1

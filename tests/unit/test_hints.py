@@ -19,6 +19,7 @@ from keysteward.store.records import (
 from keysteward.store.state import State, Stored
 from keysteward.vocabulary import Scope
 from tests.builders import NOW
+from tests.hand_clock import HandClock
 from tests.harness.storage_model import ModelQueue, ModelTables
 
 P1, P2, P3, P4, UNSEEN, STRANGER = (f"{number:024x}" for number in (0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xFF))
@@ -43,7 +44,7 @@ class World:
         self.queue = ModelQueue(lambda: NOW)
         self.state = State(ModelTables(lambda: NOW))
         nobody = cast("Any", None)
-        self.hints = Hints(self.state, Fleet(members or MEMBERS, self.queue, self.state, nobody, nobody))
+        self.hints = Hints(self.state, Fleet(members or MEMBERS, self.queue, self.state, nobody, HandClock()))
 
     async def build(self) -> World:
         for project_id, (vault, key, subscription, group) in PLACES.items():
@@ -124,6 +125,15 @@ async def test_for_a_hint(case: str) -> None:
     hint, expected = CASES[case]
     world = await World().build()
     assert await world.asked(hint) == expected
+
+
+async def test_a_vault_that_nobody_uses_sets_the_fleet_off_once_a_day_however_often_it_is_written() -> None:
+    world = await World().build()
+    clock = cast("HandClock", world.hints.fleet.clock)
+    hint = VaultHint(FOREIGN, None, "vaults/write", "write")
+    assert [await world.asked(hint) for _ in range(3)] == [["fleet:projects"], [], []]
+    clock.seconds += 86_400
+    assert await world.asked(hint) == ["fleet:projects"]
 
 
 async def test_while_a_project_is_unseen_an_event_of_any_key_asks_the_fleet() -> None:

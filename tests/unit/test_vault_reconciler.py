@@ -14,6 +14,7 @@ from keysteward.facts import Job
 from keysteward.limits import LEASE_SECONDS
 from keysteward.messages import ReconcileMessage
 from keysteward.policy import Policy, ProjectPolicy, RotationPolicy
+from keysteward.reconcile.runner import RunResult
 from keysteward.store.lease import TABLE, take_lease
 from keysteward.store.outbox import PARTITION, Outbox
 from keysteward.store.outbox import TABLE as OUTBOX
@@ -467,3 +468,15 @@ async def test_a_lost_answer_is_settled_soon_after_atlas_could_not_be_read(world
     assert result.look_again_seconds == 900
     await world.run(later=900)
     assert (await _one(world)).result == "done"
+
+
+async def test_version_creation_goes_on_where_the_firewalls_sync_fails_and_the_run_fails_after_it() -> None:
+    world = World()
+
+    async def fails(_scope: Scope, _lease: object) -> RunResult:
+        raise ValueError("whatever it is")
+
+    world.reconciler = replace(world.reconciler, sync_firewall=fails)
+    with pytest.raises(ValueError, match="whatever it is"):
+        await world.run()
+    assert len(world.key_vault.requests) == 1

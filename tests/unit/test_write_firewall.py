@@ -44,6 +44,7 @@ class World:
         self.patches: list[tuple[datetime, Mapping[str, Any], str]] = []
         self.reads: list[NetworkAcl] = []
         self.intents: list[FirewallIntent] = []
+        self.answers: list[NetworkAcl] = []
 
     def now(self) -> datetime:
         return self.time
@@ -85,6 +86,10 @@ class World:
         self.intents.append(intent)
         self._take("intend")
 
+    async def answered(self, answer: NetworkAcl) -> None:
+        self.log.append("answered")
+        self.answers.append(answer)
+
     async def renew(self) -> None:
         self.log.append("renew")
         await self.ensure()
@@ -108,7 +113,12 @@ class World:
     async def write(self, plan: Callable[[NetworkAcl], Any] | None = None) -> Outcome:
         whole = cast("Any", self)
         return await FirewallWriter(whole, whole, lambda size: "0a1b2c3d" * (size // 4)).write(
-            PLACE, plan_again=plan or adds_one, lease=whole, stop_button=whole, intend=self.intend
+            PLACE,
+            plan_again=plan or adds_one,
+            lease=whole,
+            stop_button=whole,
+            intend=self.intend,
+            answered=self.answered,
         )
 
 
@@ -129,7 +139,7 @@ def world() -> World:
 async def test_a_write_is_read_planned_intended_sent_and_read_again(world: World) -> None:
     raw = world.raw
     outcome = await world.write()
-    assert world.log == ["renew", "read", "intend", "patch", "read"]
+    assert world.log == ["renew", "read", "intend", "patch", "answered", "read"]
     assert isinstance(outcome, Written)
     assert outcome.before.raw == raw
     assert outcome.sent == (THEIRS, OURS, NEW)
@@ -187,7 +197,7 @@ async def test_what_was_read_two_seconds_before_is_fresh_enough(world: World) ->
 async def test_an_intent_that_takes_long_is_followed_by_another_read_and_not_written_again(world: World) -> None:
     world.seconds["intend"] = [30]
     assert isinstance(await world.write(), Written)
-    assert world.log == ["renew", "read", "intend", "read", "button", "patch", "read"]
+    assert world.log == ["renew", "read", "intend", "read", "button", "patch", "answered", "read"]
     ((at, _, _),) = world.patches
     assert at - world.reads[1].read_at <= timedelta(seconds=2)
 
@@ -268,7 +278,7 @@ async def test_a_stop_button_that_would_soon_be_too_old_is_read_beside_the_rules
     world.button_read_at = NOW - timedelta(seconds=1.6)
     world.seconds["intend"] = [0.9]
     assert isinstance(await world.write(), Written)
-    assert world.log == ["renew", "read", "button", "intend", "patch", "read"]
+    assert world.log == ["renew", "read", "button", "intend", "patch", "answered", "read"]
 
 
 async def test_a_stop_button_that_was_just_read_is_not_read_again(world: World) -> None:
@@ -294,7 +304,7 @@ ENDS: dict[str, tuple[str, KeystewardError, NotWritten]] = {
     "the vault may not be read": (
         "read",
         RefusedError("AuthorizationFailed", "403", 403),
-        NotWritten("AuthorizationFailed", "403", permanent=True),
+        NotWritten("AuthorizationFailed", "403"),
     ),
     "the write is refused": (
         "patch",
@@ -347,7 +357,7 @@ async def test_a_read_after_that_fails_does_not_hide_the_write(world: World) -> 
     [
         pytest.param(0, ["renew"], id="before anything"),
         pytest.param(2, ["renew", "read", "intend"], id="while the intent is written"),
-        pytest.param(3, ["renew", "read", "intend", "patch"], id="while the request is under way"),
+        pytest.param(3, ["renew", "read", "intend", "patch", "answered"], id="while the request is under way"),
     ],
 )
 async def test_nothing_more_is_sent_once_the_lease_is_lost(world: World, steps: int, log: list[str]) -> None:

@@ -13,6 +13,7 @@ from keysteward.decide.checks import Check, Done, Finding, passes
 from keysteward.decide.firewall.case import Case
 from keysteward.decide.firewall.given import TRIES_UNTIL_HELD, list_digest
 from keysteward.decide.firewall.notes import notes, some
+from keysteward.decide.firewall.reverts import TOLERATED
 from keysteward.facts import Job, Unknown
 from keysteward.network_facts import NetworkAcl
 from keysteward.reasons import hold
@@ -128,7 +129,8 @@ def _rules_last(case: Case) -> Finding:
         return passes(f"an operator asked, which passes over this: {evidence}")
     if case.given.now >= reverts.next_try_at:
         return passes(evidence)
-    return Finding(Answer.NO, evidence, hold("rulesReverted", evidence))
+    code = "rulesReverted" if reverts.count > TOLERATED else "waitingToRetry"
+    return Finding(Answer.NO, evidence, hold(code, evidence))
 
 
 def _write_may_be_tried(case: Case) -> Finding:

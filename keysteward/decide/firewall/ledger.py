@@ -78,14 +78,15 @@ class AfterWrite:
     """
     What a write came to.
 
-    ``confirmed``: rules that are ours now. ``removed``: rules of ours that are gone as planned. ``not_kept``: rules of
-    ours, new or old, that we sent and that are not there. ``foreign_gone`` and ``foreign_new``: what differs from the
-    list that we sent, among the rules of others.
+    ``confirmed``: rules that are ours now. ``removed``: rules of ours that are gone as planned; ``not_removed``: those
+    that are there all the same. ``not_kept``: rules of ours, new or old, that we sent and that are not there.
+    ``foreign_gone`` and ``foreign_new``: what differs from the list that we sent, among the rules of others.
     """
 
     ledger: tuple[LedgerRow, ...]
     confirmed: tuple[LedgerRow, ...]
     removed: tuple[LedgerRow, ...]
+    not_removed: tuple[LedgerRow, ...]
     not_kept: tuple[LedgerRow, ...]
     foreign_gone: tuple[str, ...]
     foreign_new: tuple[str, ...]
@@ -122,6 +123,7 @@ def after_write(
     confirmed: list[LedgerRow] = []
     stayed: list[LedgerRow] = []
     removed: list[LedgerRow] = []
+    not_removed: list[LedgerRow] = []
     not_kept: list[LedgerRow] = []
     for row in ledger:
         found = to_range(row.network)
@@ -137,6 +139,7 @@ def after_write(
                 stayed.append(row)
         elif found in has:
             stayed.append(replace(row, leaving=False))
+            not_removed += [row] if row.leaving else []
         else:
             (removed if row.leaving else not_kept).append(row)
     ours = {to_range(row.network) for row in ledger if row.state in OWNED or to_range(row.network) not in had}
@@ -144,11 +147,25 @@ def after_write(
         tuple(sorted([*stayed, *confirmed], key=lambda row: to_range(row.network))),
         tuple(confirmed),
         tuple(removed),
+        tuple(not_removed),
         tuple(not_kept),
         _without(written, after.ip_rules, ours),
         _without(after.ip_rules, written, ours),
-        note_losses(reverts or Reverts(), not_kept, after),
+        _note_undone(reverts or Reverts(), before, after, not_kept, not_removed),
     )
+
+
+def _note_undone(
+    reverts: Reverts,
+    before: NetworkAcl,
+    after: NetworkAcl,
+    not_kept: Sequence[LedgerRow],
+    not_removed: Sequence[LedgerRow],
+) -> Reverts:
+    """Take in a write that did not last: its rules are gone, or what it removed is back."""
+    if not not_removed:
+        return note_losses(reverts, not_kept, after)
+    return note_lost_write(reverts, before.read_at, after.read_at, after.modified_by)
 
 
 def _without(texts: Sequence[str], others: Sequence[str], ours: set[Range]) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def decide_firewall(given: FirewallInput) -> FirewallDecision:
         reverts=case.reverts,
         lost=case.rules.lost,
         needs_more_facts=case.needs_more_facts,
-        warnings=warnings(case),
+        warnings=() if is_off(result) else warnings(case),
         look_again_at=_look_again_at(case),
     )
 
@@ -82,6 +82,13 @@ def _unread(given: FirewallInput, result: ChainResult) -> FirewallDecision:
         lost=(),
         needs_more_facts=False,
     )
+
+
+def is_off(result: ChainResult) -> bool:
+    """Whether there is nothing to say of the rules: nobody wants them kept, or they do nothing."""
+    if isinstance(result.end, Hold):
+        return result.end.code == "vaultNotFiltering"
+    return result.end is not None and result.end.state == "off"
 
 
 def _held(result: ChainResult, partial: Sequence[Hold]) -> tuple[Hold, ...]:

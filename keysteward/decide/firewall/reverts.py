@@ -36,8 +36,11 @@ class Reverts:
     @property
     def next_try_at(self) -> datetime | None:
         """When the next write may be tried; None: nothing stands in its way."""
-        if self.seen_at is None or self.count <= TOLERATED:
+        if self.seen_at is None or self.write_at is None:
             return None
+        if self.count <= TOLERATED:
+            # Whoever undid it may not be done yet, and writes the whole list as we do.
+            return self.write_at + APART
         # Past ten doublings the longest pause is reached long since, and a date could overflow.
         doublings = min(self.count - TOLERATED - 1, 10)
         return self.seen_at + min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keysteward.access_facts import PausableCluster, Pause, PauseTry, Tier
 from keysteward.decide.revocation.given import RevocationInput
 from keysteward.facts import Unknown
+from keysteward.pause_facts import PausableCluster, Pause, PauseTry, Tier
 from keysteward.vocabulary import ClusterState
 
 STILL_PAUSING = timedelta(minutes=10)

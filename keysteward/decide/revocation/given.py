@@ -6,22 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from keysteward.access_facts import (
-    AccessFacts,
-    AccessMemory,
-    FirewallReadiness,
-    PausableCluster,
-    Pause,
-    PauseTry,
-    VaultConfirmed,
-    WayFacts,
-)
+from keysteward.access_facts import AccessFacts, AccessMemory, VaultConfirmed, WayFacts
 from keysteward.decide.revocation.confirming import Change, Look
 from keysteward.decide.revocation.findings import Finding, Need
 from keysteward.decide.revocation.reachability import Way
 from keysteward.decide.revocation.record import RevocationRecord
 from keysteward.facts import Fact, OperatorHold
 from keysteward.network_facts import NOT_ASKED
+from keysteward.pause_facts import FirewallReadiness, PausableCluster, Pause, PauseTry
 from keysteward.plan import CheckResult, Hold, Plan
 from keysteward.policy import RevocationPolicy
 from keysteward.vocabulary import Answer

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 
-from keysteward.access_facts import Pause
 from keysteward.decide.checks import Check, Done, Finding, passes
 from keysteward.decide.revocation.case import Case
 from keysteward.decide.revocation.chain import at_time, no_operator_holds_it
 from keysteward.decide.revocation.clusters import seen_paused, still_ours
 from keysteward.facts import Unknown
+from keysteward.pause_facts import Pause
 from keysteward.reasons import hold
 from keysteward.vocabulary import Answer
 

@@ -14,10 +14,10 @@ from keysteward.access_facts import AccessFacts, AccessMemory, Presence, SeenAcc
 from keysteward.decide.revocation.findings import Finding, unknown
 from keysteward.decide.revocation.grant_removed import access_seen, judge_grant_removed
 from keysteward.decide.revocation.grants import Grant, judge_grant
-from keysteward.decide.revocation.principals import principal_ids, principals_to_ask
 from keysteward.facts import Unknown
 from keysteward.policy import SIGNALS
 from keysteward.policy.blocks import Signal
+from keysteward.principals import principal_ids, principals_to_ask
 from keysteward.vocabulary import Answer, InvalidNameError, KeyIdentifier
 
 

@@ -1,4 +1,8 @@
-"""Which identities of Atlas the question is about. Pure."""
+"""
+Which identities of Atlas the question about a grant is about.
+
+Observers read what is to be known of each of them, and the decision asks whether all of them were looked at.
+"""
 
 from __future__ import annotations
 
