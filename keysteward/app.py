@@ -169,86 +169,129 @@ def _subject_of(message: Message) -> str:
             return str(message.scope)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the reconcilers and the API share."""
+
+    settings: Settings
+    outside: Outside
+    clock: Clock
+    random_hex: Callable[[int], str]
+    atlas: AtlasClient
+    observer: ProjectObserver
+    network: NetworkObserver
+    state: State
+    audit: Audit
+    outbox: Outbox
+    fleet: Fleet
+
+    @classmethod
+    def of(
+        cls, settings: Settings, outside: Outside, clock: Clock, random_hex: Callable[[int], str], keys: KeyReader
+    ) -> _Parts:
+        atlas, state = AtlasClient(outside.atlas, settings.atlas_base_url, Budgets(clock), clock), State(outside.tables)
+        told = [target.id for target in outside.targets]
+        return cls(
+            settings=settings,
+            outside=outside,
+            clock=clock,
+            random_hex=random_hex,
+            atlas=atlas,
+            observer=ProjectObserver(atlas, keys, clock),
+            network=NetworkObserver(atlas, outside.resource_manager, clock),
+            state=state,
+            audit=Audit(outside.tables, random_hex),
+            outbox=Outbox(outside.tables, outside.queue, told, dry_run=settings.dry_run),
+            fleet=Fleet(settings.project_ids, outside.queue, state, atlas, clock),
+        )
+
+
 def compose(
     settings: Settings, outside: Outside, clock: Clock, *, random_hex: Callable[[int], str] = secrets.token_hex
 ) -> App:
     """Put the parts together. No part is made here that reaches the outside."""
-    tables, queue, policy = outside.tables, outside.queue, settings.policy
-    atlas = AtlasClient(outside.atlas, settings.atlas_base_url, Budgets(clock), clock)
     keys = KeyReader(outside.key_vault, outside.resource_manager)
-    observer = ProjectObserver(atlas, keys, clock)
-    state, audit = State(tables), Audit(tables, random_hex)
-    outbox = Outbox(tables, queue, [target.id for target in outside.targets], dry_run=settings.dry_run)
-    fleet = Fleet(settings.project_ids, queue, state, atlas, clock)
-    projects = ProjectReconciler(
-        observer=observer,
-        pusher=KeyIdentifierPusher(atlas, observer, clock),
-        state=state,
-        audit=audit,
-        outbox=outbox,
-        queue=queue,
-        clock=clock,
-        policy=policy,
-        dry_run=settings.dry_run,
-        secret_for=settings.azure_client_secrets.for_project,
-        random_hex=random_hex,
-    )
-    network = NetworkObserver(atlas, outside.resource_manager, clock)
-    firewalls = FirewallReconciler(
-        observer=network,
-        writer=FirewallWriter(outside.resource_manager, clock, random_hex),
-        state=state,
-        memory=FirewallMemory(state, audit, outbox),
-        trail=FirewallTrail(state, audit, outbox),
-        clock=clock,
-        policy=policy,
-        dry_run=settings.dry_run,
-        discovers=fleet.discovers,
-        members=fleet.members,
-    )
-    vaults = VaultReconciler(
-        sync_firewall=firewalls,
-        atlas=atlas,
-        key_vault=outside.key_vault,
-        creator=KeyVersionCreator(outside.key_vault, clock),
-        state=state,
-        audit=audit,
-        outbox=outbox,
-        queue=queue,
-        clock=clock,
-        policy=policy,
-        dry_run=settings.dry_run,
-        members=fleet.members,
-    )
-    deliverer = Deliverer(outbox, outside.targets, audit, clock, outside.source)
-    reconcilers: dict[str, Reconciler] = {"project": projects, "vault": vaults, "fleet": fleet, "outbox": deliverer}
-    lookout = Lookout(fleet, observer, state, policy, clock)
-    vault_looks = Vaults(fleet, network, state, policy, clock)
-    claims = Claims(
-        vault_looks, outside.resource_manager, tables, state, audit, queue, clock, random_hex, settings.dry_run
-    )
+    parts = _Parts.of(settings, outside, clock, random_hex, keys)
+    reconcilers: dict[str, Reconciler] = {
+        "project": _projects(parts),
+        "vault": _vaults(parts),
+        "fleet": parts.fleet,
+        "outbox": Deliverer(parts.outbox, outside.targets, parts.audit, clock, outside.source),
+    }
     return App(
         settings=settings,
         clock=clock,
-        state=state,
-        audit=audit,
-        outbox=outbox,
-        queue=queue,
-        runner=ScopeRunner(tables, queue, clock, lambda: random_hex(16), reconcilers),
-        fleet=fleet,
-        watcher=KeyWatcher(keys, state, queue, clock, fleet.members),
-        api=Api(
-            lookout,
-            vault_looks,
-            claims,
-            state,
-            audit,
-            queue,
-            Idempotency(tables),
-            clock,
-            random_hex,
-            settings.dry_run,
-        ),
+        state=parts.state,
+        audit=parts.audit,
+        outbox=parts.outbox,
+        queue=outside.queue,
+        runner=ScopeRunner(outside.tables, outside.queue, clock, lambda: random_hex(16), reconcilers),
+        fleet=parts.fleet,
+        watcher=KeyWatcher(keys, parts.state, outside.queue, clock, parts.fleet.members),
+        api=_api(parts),
+    )
+
+
+def _projects(parts: _Parts) -> ProjectReconciler:
+    return ProjectReconciler(
+        observer=parts.observer,
+        pusher=KeyIdentifierPusher(parts.atlas, parts.observer, parts.clock),
+        state=parts.state,
+        audit=parts.audit,
+        outbox=parts.outbox,
+        queue=parts.outside.queue,
+        clock=parts.clock,
+        policy=parts.settings.policy,
+        dry_run=parts.settings.dry_run,
+        secret_for=parts.settings.azure_client_secrets.for_project,
+        random_hex=parts.random_hex,
+    )
+
+
+def _vaults(parts: _Parts) -> VaultReconciler:
+    firewalls = FirewallReconciler(
+        observer=parts.network,
+        writer=FirewallWriter(parts.outside.resource_manager, parts.clock, parts.random_hex),
+        state=parts.state,
+        memory=FirewallMemory(parts.state, parts.audit, parts.outbox),
+        trail=FirewallTrail(parts.state, parts.audit, parts.outbox),
+        clock=parts.clock,
+        policy=parts.settings.policy,
+        dry_run=parts.settings.dry_run,
+        discovers=parts.fleet.discovers,
+        members=parts.fleet.members,
+    )
+    return VaultReconciler(
+        sync_firewall=firewalls,
+        atlas=parts.atlas,
+        key_vault=parts.outside.key_vault,
+        creator=KeyVersionCreator(parts.outside.key_vault, parts.clock),
+        state=parts.state,
+        audit=parts.audit,
+        outbox=parts.outbox,
+        queue=parts.outside.queue,
+        clock=parts.clock,
+        policy=parts.settings.policy,
+        dry_run=parts.settings.dry_run,
+        members=parts.fleet.members,
+    )
+
+
+def _api(parts: _Parts) -> Api:
+    outside, state, audit, clock, policy = parts.outside, parts.state, parts.audit, parts.clock, parts.settings.policy
+    tables, queue, random_hex, dry_run = outside.tables, outside.queue, parts.random_hex, parts.settings.dry_run
+    vaults = Vaults(parts.fleet, parts.network, state, policy, clock)
+    return Api(
+        Lookout(parts.fleet, parts.observer, state, policy, clock),
+        vaults,
+        Claims(vaults, outside.resource_manager, tables, state, audit, queue, clock, random_hex, dry_run),
+        state,
+        audit,
+        queue,
+        Idempotency(tables),
+        clock,
+        random_hex,
+        dry_run,
     )
 
 

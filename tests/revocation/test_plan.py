@@ -337,7 +337,7 @@ def test_a_lasting_unknown_is_no_alarm_of_each_run() -> None:
 
 
 def test_a_look_aside_plans_what_a_reconcile_would_and_leaves_nothing_behind() -> None:
-    start = replace(confirmed(given(DISABLED)), look=Look.ASIDE)
+    start = replace(confirmed(given(DISABLED)), look=Look.ASIDE, memory=AccessMemory())
     decision = decide_revocation(start)
     assert to_pause(decision) == ["payments"]
     assert (decision.record, decision.memory) == (start.record, start.memory)

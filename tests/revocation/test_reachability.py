@@ -94,6 +94,14 @@ def _plane(*texts: str) -> tuple[ControlPlaneRange, ...]:
         ),
         pytest.param({"acl": DISABLED, "endpoints": LOST}, "unknown", id="private endpoints could not be read"),
         pytest.param({"acl": acl(), "endpoints": LOST}, "unknown", id="no rule, but perhaps a private endpoint"),
+        pytest.param(
+            {"acl": acl("3.1.1.1"), "endpoints": LOST}, "unknown", id="partly by the rules, and perhaps all in private"
+        ),
+        pytest.param(
+            {"acl": LOST, "endpoints": (WEST,), "regions": TWO},
+            "unknown",
+            id="partly in private, and perhaps all by rules",
+        ),
         pytest.param({"acl": DISABLED, "endpoints": (WEST,), "regions": LOST}, "unknown", id="regions are not known"),
         pytest.param({"acl": OPEN, "endpoints": LOST}, "open", id="one open way is enough"),
         pytest.param({"vault": Presence.DELETED, "acl": OPEN}, "blocked", id="a deleted vault"),
