@@ -449,7 +449,7 @@ def whatever_was_intended_is_called_done(patch: pytest.MonkeyPatch) -> None:
 
 
 def addresses_are_not_written(patch: pytest.MonkeyPatch) -> None:
-    async def nothing(*_: object) -> None:
+    async def nothing(*_: object, **__: object) -> None:
         return
 
     patch.setattr(State, "note_addresses", nothing)

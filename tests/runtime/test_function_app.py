@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,9 @@ def test_an_event_runs_and_queues_a_hint_without_settings(app: dict[str, Any]) -
 def test_a_resource_event_runs_and_queues_a_hint_without_its_claims(app: dict[str, Any]) -> None:
     body = app["seen"]["resource_events"]["outputs"]["work"]
     found = decode(body)
-    assert found == VaultHint("kv-payments", None, "vaults/write", "write", "aa0e1b2c-3d4e-4f50-8617-283940516273")
+    at = datetime(2026, 9, 1, 12, tzinfo=UTC)
+    id_ = "aa0e1b2c-3d4e-4f50-8617-283940516273"
+    assert found == VaultHint("kv-payments", None, "vaults/write", "write", id_, at)
     assert "example.com" not in body
 
 
