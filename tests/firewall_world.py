@@ -68,6 +68,8 @@ class World:
         self.modifies: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda rules: rules
         """What an Azure policy makes of every list that is written, within the request."""
         self.made_at: datetime | None = NOW - timedelta(days=400)
+        self.changed_at: Callable[[], datetime] = self.now
+        """When the vault was changed last: just now, unless a test says otherwise."""
         self.patches: list[tuple[str, ...]] = []
         self.reconciler = self.a_reconciler(dry_run=dry_run, discovers=discovers, **policy)
 
@@ -149,8 +151,8 @@ class World:
 
     def _acl(self) -> NetworkAcl:
         action = self.raw["defaultAction"] if self.raw is not None else None
-        read_at, by = self.time, self.changed_by
-        return NetworkAcl(self.public_access, action, self.rules, self.raw, read_at, by, read_at, self.made_at)
+        changed = self.changed_at(), self.changed_by
+        return NetworkAcl(self.public_access, action, self.rules, self.raw, *changed, self.time, self.made_at)
 
     @property
     def rules(self) -> tuple[str, ...]:

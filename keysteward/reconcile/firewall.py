@@ -22,7 +22,7 @@ from keysteward.decide.firewall.ledger import AfterWrite, after_write
 from keysteward.decide.firewall.notes import main_hold
 from keysteward.decide.firewall.plan import decide_firewall
 from keysteward.decide.firewall.reverts import Reverts
-from keysteward.facts import Job, Unknown
+from keysteward.facts import Fact, Job, Unknown
 from keysteward.network_facts import LedgerRow, NetworkAcl, VaultNetworkFacts
 from keysteward.observe.network import NetworkObserver, without_place
 from keysteward.policy import Policy
@@ -160,8 +160,10 @@ class FirewallReconciler:
 
     def _given(self, facts: VaultNetworkFacts, remembered: RememberedVault) -> FirewallInput:
         given = firewall_input(facts, remembered, self.policy, self.clock.now(), discovers=self.discovers)
-        # Of the vault that had this name before, nothing in this one is ours.
-        return replace(given, ledger=()) if is_another_vault(remembered, facts.acl) else given
+        if is_another_vault(remembered, facts.acl):
+            # Of the vault that had this name before, nothing in this one is ours.
+            return replace(given, ledger=())
+        return replace(given, ledger=_without_doubtful(given.ledger, remembered, facts.acl))
 
     async def _settle_lost_write(self, run: FirewallRun) -> None:
         """Close the trail of a write whose answer was lost, as far as the list tells what became of it."""
@@ -180,8 +182,13 @@ class FirewallReconciler:
     async def _keep_ledger(self, run: FirewallRun) -> None:
         """Keep the ledger as it is while nothing is written."""
         # The losses first: once the ledger has forgotten a rule, nobody can tell any more that it was lost.
-        await self.memory.losses(run.remembered, run.given, run.decision)
+        await self._keep_losses(run)
         await self.memory.ledger(run.remembered, run.kept)
+
+    async def _keep_losses(self, run: FirewallRun) -> None:
+        """Keep what the last look has shown to be lost; each loss once."""
+        await self.memory.losses(run.remembered, run.given, run.decision)
+        run.decision = replace(run.decision, lost=())
 
     async def _write(self, run: FirewallRun, scope: Scope) -> None:
         place = run.remembered.place
@@ -189,13 +196,17 @@ class FirewallReconciler:
         intents: list[FirewallIntent] = []
 
         def plan_again(acl: NetworkAcl) -> tuple[str, ...] | None:
+            if _made_at(acl) != _made_at(run.given.facts.acl):
+                # Another vault of this name since the first read: the next run begins with it.
+                run.looks.append(SOON_SECONDS)
+                return None
             facts = replace(run.given.facts, acl=acl)
             return run.decide(replace(run.given, facts=facts, now=self.clock.now())).write
 
         async def intend(intent: FirewallIntent) -> None:
             intents.append(intent)
             now, again = self.clock.now(), len(intents) > 1
-            await self.memory.losses(run.remembered, run.given, run.decision)
+            await self._keep_losses(run)
             await all_ended(
                 self.trail.intend(run.remembered, run.given, run.decision, intent, now, again=again),
                 self.memory.ledger(run.remembered, run.decision.ledger),
@@ -235,7 +246,12 @@ class FirewallReconciler:
             # Nobody knows whether and when it is written, so nothing becomes ours. The next look closes the trail.
             run.outcome = outcome.answer.code
             self._note_failure(run, outcome.answer.code, outcome.sent, asked=LOST_ANSWER_SECONDS)
-            await self._hold_back(run, keep_intent=True)
+            if not isinstance(outcome.after, Unknown):
+                # What has left is seen to be gone: whoever puts it back from now on is its owner.
+                facts = replace(run.given.facts, acl=outcome.after)
+                run.given = replace(run.given, facts=facts, ledger=run.decision.ledger)
+            await self._hold_back(run, keep_intent=isinstance(outcome.after, Unknown))
+            run.looks.append(LOST_ANSWER_SECONDS)
             return
         run.record.refused = None
         result = _result(run, outcome.before, outcome.sent, outcome.answer)
@@ -295,7 +311,7 @@ class FirewallReconciler:
         """
         run.decide(replace(run.given, attempt=attempt_of(run.record.refused), now=self.clock.now()))
         if not keep_intent:
-            await self.memory.ledger(run.remembered, run.kept)
+            await self._keep_ledger(run)
 
     async def _record(self, run: FirewallRun) -> None:
         now = self.clock.now()
@@ -346,6 +362,25 @@ def _somebody_left(given: FirewallInput) -> bool:
     """Whether something is remembered here of a project of ours that, as records say, has left the vault."""
     left = {project.project_id for project in given.facts.projects if project.counts is False}
     return not left.isdisjoint(projects_named(given.ledger).union(given.remembered))
+
+
+def _without_doubtful(
+    ledger: Sequence[LedgerRow], remembered: RememberedVault, acl: Fact[NetworkAcl]
+) -> tuple[LedgerRow, ...]:
+    """
+    Leave out rules that a write was to remove, where its outcome was not recorded and the vault was changed since.
+
+    One that is there may be back by another's hand; only a vault that nobody has written since is as it was.
+    """
+    write = remembered.stored.record.firewall.write
+    if write is None or isinstance(acl, Unknown):
+        return tuple(ledger)
+    untouched = acl.modified_at is not None and acl.modified_at == write.modified_at
+    return tuple(row for row in ledger if untouched or not row.leaving)
+
+
+def _made_at(acl: Fact[NetworkAcl]) -> datetime | None:
+    return None if isinstance(acl, Unknown) else acl.created_at
 
 
 def _result(run: FirewallRun, before: NetworkAcl, sent: Sequence[str], answer: NetworkAcl) -> AfterWrite:

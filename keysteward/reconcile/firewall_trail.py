@@ -64,7 +64,10 @@ class FirewallTrail:
             await self.audit.close(record.write.audit_key, "unknown", evidence=evidence)
         key = self.audit.new_key(now)
         digest, read_at = list_digest(intent.rules), intent.before.read_at
-        record.write = FirewallWriteRecord(at=now, audit_key=key, list_digest=digest, read_at=read_at)
+        modified_at = intent.before.modified_at
+        record.write = FirewallWriteRecord(
+            at=now, audit_key=key, list_digest=digest, read_at=read_at, modified_at=modified_at
+        )
         record.reverts = reverts_record(decision.reverts)
         _keep_ids(record, (intent.correlation_id,))
         await self.state.save_vault(remembered.stored)

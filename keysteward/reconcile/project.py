@@ -115,14 +115,10 @@ class ProjectReconciler:
     async def __call__(self, scope: Scope, because: str, lease: Lease) -> RunResult:  # noqa: ARG002 - events are hints
         """Converge one project."""
         run = await self._observe_and_decide(scope.name, lease)
-        vault_before = run.record.vault
         await self._follow(run)
         if run.decision.plan.actions:
             await self._act(run)
         await self._record(run)
-        if run.record.vault is not None and run.record.vault != vault_before:
-            # Its nodes may wait for their rules already; a crash before this leaves it to the timer.
-            await self.queue.send(encode(ReconcileMessage(Scope.vault(run.record.vault), "projectJoined")))
         return RunResult(run.outcome, min(run.looks) if run.looks else None)
 
     async def _observe_and_decide(self, project_id: str, lease: Lease) -> _Run:

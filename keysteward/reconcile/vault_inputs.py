@@ -86,6 +86,7 @@ async def recall_vault(state: State, clock: Clock, scope: Scope, members: Collec
         state.hold(scope),
         state.open_operations(scope),
     )
+    rows = [row for row in rows if _names_a_network(row.record)]
     ledger = tuple(ledger_row(row.record) for row in rows)
     last = {each.record.project_id: last_addresses(each.record) for each in seen}
     ids = sorted(projects_named(ledger).union(users, last))
@@ -104,6 +105,15 @@ async def recall_vault(state: State, clock: Clock, scope: Scope, members: Collec
         operations={operation.record.operation_id: operation for operation in found},
         holds_read_at=read_at,
     )
+
+
+def _names_a_network(record: LedgerRecord) -> bool:
+    try:
+        ledger_row(record)
+    except ValueError:
+        log.exception("a row of the ledger names no network and is left out", extra={"row": record.network})
+        return False
+    return True
 
 
 async def _project(state: State, project_id: str) -> ProjectRecord:

@@ -225,6 +225,8 @@ class FirewallWriteRecord(Record):
     audit_key: str
     list_digest: str
     read_at: datetime
+    modified_at: datetime | None = None
+    """When the vault had been changed last then, as Resource Manager says."""
     answered_at: datetime | None = None
 
 

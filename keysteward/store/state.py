@@ -251,7 +251,7 @@ class State:
     async def open_operations(self, scope: Scope) -> list[Stored[OperationRecord]]:
         """Read every operation of a scope that has not come to its end, oldest first."""
         rows = await self._all(OPERATIONS, _operations_of(scope), equal={"open": "yes"})
-        return [_stored(OperationRecord, row) for row in rows]
+        return _readable(OperationRecord, rows)
 
     async def index_vault(self, project_id: str, vault: str, key: str) -> None:
         """Remember that a project uses a key of a vault, so that the vault's events find it."""

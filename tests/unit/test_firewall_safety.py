@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keysteward.errors import RefusedError, TryLaterError
+from keysteward.errors import AnswerLostError, RefusedError, TryLaterError
 from keysteward.fleet import Fleet
 from keysteward.store.lease import TABLE, take_lease
 from keysteward.store.ports import StorageError
@@ -19,6 +19,7 @@ from tests.project_world import Killed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NO_NETWORK = '{"network": "x", "state": "ours", "reasons": [], "since": "2026-01-01T00:00:00Z"}'
 NODE, MORE = f"{FIRST}/32", "20.1.2.4/32"
 GONE_FOR = timedelta(hours=48, minutes=5)
 
@@ -86,6 +87,95 @@ async def test_rules_of_a_vault_that_was_made_anew_under_the_name_are_not_ours()
     assert [row.what for row in await world.trail()].count("vaultMadeAnew") == 1
 
 
+async def test_a_vault_that_is_made_anew_between_two_reads_of_one_run_is_left_alone() -> None:
+    world = await in_step()
+    world.node("pay", FIRST, "20.1.2.4")
+
+    def anew() -> None:
+        world.made_at = world.time
+        world.another_writes(THEIRS, NODE)
+
+    at_read(world, 2, anew)
+    await world.run()
+    assert not world.patches
+    world.always = lambda _: None
+    await world.run()
+    assert NODE not in await world.ledger()
+    assert set(world.rules) == {THEIRS, NODE, MORE, PLANE}
+
+
+async def test_a_rule_that_a_lost_write_has_removed_is_his_who_puts_it_back() -> None:
+    world = await in_step()
+    world.node("pay", "20.9.9.9")
+    await world.run()
+
+    async def lost() -> None:
+        raise AnswerLostError("answerLost", "connection reset")
+
+    world.at["after patch"] = lost
+    await world.run(later=GONE_FOR)
+    assert NODE not in world.rules
+    world.another_writes(*world.rules, NODE)
+    for seconds in (60, 300, 300):
+        await world.run(later=seconds)
+    assert NODE in world.rules
+
+
+async def test_a_rule_whose_removal_nobody_recorded_is_his_who_puts_it_back() -> None:
+    world = await in_step()
+    world.node("pay", "20.9.9.9")
+    await world.run()
+    written: list[str] = []
+
+    def fails(point: str) -> None:
+        written.extend([point] if point == "after patch" else [])
+        if written and "Ledger" in point and point.startswith("before"):
+            raise StorageError("storageUnavailable", "503")
+
+    world.always = fails
+    with pytest.raises(StorageError):
+        await world.run(later=GONE_FOR)
+    world.always = lambda _: None
+    assert NODE not in world.rules
+    world.another_writes(*world.rules, NODE)
+    for seconds in (600, 300, 300):
+        await world.run(later=seconds)
+    assert NODE in world.rules
+
+
+async def test_a_removal_that_was_cut_short_before_its_request_is_done_by_the_next_run() -> None:
+    world = await in_step()
+    world.node("pay", "20.9.9.9")
+    await world.run()
+    changed_at = world.time
+    world.changed_at = lambda: changed_at
+
+    async def dies() -> None:
+        raise Killed
+
+    world.at["before patch"] = dies
+    with pytest.raises(Killed):
+        await world.run(later=GONE_FOR)
+    await world.run(later=600)
+    assert NODE not in world.rules
+
+
+async def test_a_loss_is_in_the_trail_once_also_where_the_write_is_stopped() -> None:
+    world = await in_step()
+    world.another_writes(THEIRS, PLANE)
+
+    async def pressed() -> None:
+        world.time += timedelta(seconds=3)
+        await world.stop()
+
+    world.at["before clusters"] = pressed
+    await world.run()
+    outcome = (await world.record()).last_outcome
+    assert outcome is not None
+    assert outcome.result == "heldByOperator"
+    assert [row.what for row in await world.trail()].count("ipRulesTakenAway") == 1
+
+
 async def test_one_lost_answer_of_an_encryption_block_is_no_news_and_is_asked_for_again_soon() -> None:
     world = await in_step()
     world.node("pay", FIRST, "20.1.2.4")
@@ -114,6 +204,7 @@ async def test_a_blip_beside_another_hold_is_no_news() -> None:
     [
         pytest.param("keystewardLedger", "20.1.2.9_32", '{"network": 5}', id="of the ledger"),
         pytest.param("keystewardLedger", "20.1.2.4_32", '{"network": 5}', id="of the ledger, for a rule to be added"),
+        pytest.param("keystewardLedger", "x", _NO_NETWORK, id="of the ledger, naming no network"),
         pytest.param("keystewardAddresses", SHOP, "{}", id="of addresses"),
         pytest.param("keystewardAddresses", PAY, "{}", id="of addresses, of a project on the vault"),
     ],
