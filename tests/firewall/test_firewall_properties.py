@@ -256,7 +256,8 @@ def test_a_single_empty_or_partial_list_removes_nothing(start: FirewallInput, wh
     remembered = {p.project_id: remember_addresses(p, ()) for p in whole}
     written = carry_out(good)
     lesser = _lesser(next_run(replace(good, remembered=remembered), written), what)
-    assert allowed(carry_out(lesser).rules) == allowed(written.rules)
+    # At the limit of rules it may add: what there was no room for in the first run.
+    assert allowed(written.rules) <= allowed(carry_out(lesser).rules)
 
 
 def _without_oddities(listed: NodeAddresses) -> NodeAddresses:
