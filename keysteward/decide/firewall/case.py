@@ -112,8 +112,8 @@ class Case:
     @cached_property
     def missing(self) -> Mapping[Range, tuple[str, ...]]:
         """Wanted ranges that no rule allows now."""
-        cover = self.rules.cover
-        found = {key: reasons for key, reasons in self.wanted.ranges.items() if not cover.holds(key)}
+        ranges = self.wanted.ranges
+        found = {key: ranges[key] for key in self.rules.cover.lacking(ranges)}
         found |= {key: part.reasons for key, part in self.judged.recalled.items()}
         return {key: found[key] for key in sorted(found)}
 

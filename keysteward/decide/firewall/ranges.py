@@ -138,6 +138,17 @@ class Cover:
         at = bisect_right(self.firsts, found[0]) - 1
         return at >= 0 and last_of(found) <= self.lasts[at]
 
+    def lacking(self, ranges: Iterable[Range]) -> list[Range]:
+        """Those of *ranges* of which some address is not in the set: one loop, for there may be thousands."""
+        firsts, lasts = self.firsts, self.lasts
+        found: list[Range] = []
+        for one in ranges:
+            first, prefix = one
+            at = bisect_right(firsts, first) - 1
+            if at < 0 or first | (1 << BITS - prefix) - 1 > lasts[at]:
+                found.append(one)
+        return found
+
     def touches(self, found: Range) -> bool:
         """Whether some address of *found* is in the set."""
         at = bisect_right(self.firsts, last_of(found)) - 1

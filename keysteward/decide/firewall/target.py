@@ -94,9 +94,8 @@ def judge_rules(given: FirewallInput, rules: RuleList, wanted: Wanted) -> Judged
         rows[found] = row if same else LedgerRow.of(row.network, _state(parts), row.since, parts)
     covered = rules.foreign_cover
     missing = {
-        found: LedgerPart(to_network(found), reasons)
-        for found, reasons in wanted.ranges.items()
-        if found not in standing and not covered.holds(found)
+        found: LedgerPart(to_network(found), wanted.ranges[found])
+        for found in covered.lacking(found for found in wanted.ranges if found not in standing)
     }
     recalled = _recalled(given, rules, judge, standing.keys() | missing.keys())
     additions = {**missing, **recalled}
