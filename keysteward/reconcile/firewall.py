@@ -21,7 +21,7 @@ from keysteward.decide.firewall.given import FirewallDecision, FirewallInput, li
 from keysteward.decide.firewall.ledger import AfterWrite, after_write
 from keysteward.decide.firewall.notes import main_hold
 from keysteward.decide.firewall.plan import decide_firewall
-from keysteward.decide.firewall.reverts import Reverts
+from keysteward.decide.firewall.reverts import APART, Reverts
 from keysteward.facts import Fact, Job, Unknown
 from keysteward.network_facts import LedgerRow, NetworkAcl, VaultNetworkFacts
 from keysteward.observe.network import NetworkObserver, without_place
@@ -47,8 +47,6 @@ from keysteward.store.state import State
 from keysteward.vocabulary import Scope
 
 SOON_SECONDS = 1.0
-AFTER_LOSS_SECONDS = 30.0
-"""Writes that are undone at once are a fight only where they are so far apart; sooner would only be noise."""
 LOST_ANSWER_SECONDS = 60.0
 TRIES_OF_OWNERSHIP = 3
 """Times that the ledger is written after an answer: a passing trouble of the storage would give our rules away."""
@@ -66,9 +64,9 @@ class FirewallRun:
     """
 
     remembered: RememberedVault
-    given: FirewallInput
-    decision: FirewallDecision
     lease: Lease
+    given: FirewallInput = field(init=False)
+    decision: FirewallDecision = field(init=False)
     kept: tuple[LedgerRow, ...] = ()
     """The ledger as it is while nothing is written."""
     outcome: str = NOTHING_TO_DO
@@ -153,9 +151,8 @@ class FirewallReconciler:
         return run
 
     def _run(self, facts: VaultNetworkFacts, remembered: RememberedVault, lease: Lease) -> FirewallRun:
-        given = self._given(facts, remembered)
-        run = FirewallRun(remembered, given, decide_firewall(given), lease)
-        run.decide(given)
+        run = FirewallRun(remembered, lease)
+        run.decide(self._given(facts, remembered))
         return run
 
     def _given(self, facts: VaultNetworkFacts, remembered: RememberedVault) -> FirewallInput:
@@ -271,7 +268,7 @@ class FirewallReconciler:
         final = run.decide(replace(after, attempt=None))
         run.undone = len(final.lost) + len(result.not_kept) + len(result.not_removed)
         if final.write is not None:
-            run.looks.append(AFTER_LOSS_SECONDS if run.undone else SOON_SECONDS)
+            run.looks.append(APART.total_seconds() if run.undone else SOON_SECONDS)
         await self._keep_ledger(run)
         await self.memory.forget_strangers(run.remembered, replace(run.given, ledger=final.ledger))
 

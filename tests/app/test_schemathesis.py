@@ -31,8 +31,9 @@ NARROWED = {
 VAULT_IN_PATTERN, SHORT_VAULT_IN_PATTERN = "[A-Za-z0-9]){1,23}", "[A-Za-z0-9]){2,11}"
 # The Functions host answers 404 where no route takes a method, and never 405 with Allow: the method is part of the
 # match there (Azure/azure-functions-host issue 10098). The local host does the same.
-# The one header that must be there is the webhook's signature, and without a secret there is no webhook: 404 first.
-NOT_FOR_THIS_HOST = {"unsupported_method", "allow_header_conformance", "missing_required_header"}
+NOT_FOR_THIS_HOST = {"unsupported_method", "allow_header_conformance"}
+# Without its secret there is no webhook: 404 comes before anybody asks for its signature.
+NOT_FOR_ROUTES = {"/api/atlas-alerts": {"missing_required_header"}}
 # What a version, a time to come or two filters are judged by is no matter of form: 422 answers well-formed requests.
 WELL_FORMED = ["2xx", "404", "409", "422"]
 """Nothing else may answer a request that is as documented; no 401, 403 or 5xx with a good key and a healthy app."""
@@ -82,7 +83,8 @@ def test_the_document_that_is_served_is_the_one_that_the_tests_hold_answers_to(a
 def test_every_answer_is_as_described(case: schemathesis.Case[Any], app: App, operation_id: str) -> None:
     if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         _make_sense_of(case, operation_id)
-    excluded: list[Any] = [check for check in CHECKS.get_all() if check.__name__ in NOT_FOR_THIS_HOST]
+    left_out = NOT_FOR_THIS_HOST | NOT_FOR_ROUTES.get(case.operation.path, set())
+    excluded: list[Any] = [check for check in CHECKS.get_all() if check.__name__ in left_out]
     case.call_and_validate(base_url=app.host.url, headers={"x-functions-key": FUNCTION_KEY}, excluded_checks=excluded)
 
 
