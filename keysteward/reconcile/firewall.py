@@ -47,6 +47,7 @@ from keysteward.store.state import State
 from keysteward.vocabulary import Scope
 
 SOON_SECONDS = 1.0
+AFTER_LOSS_SECONDS = APART.total_seconds()
 LOST_ANSWER_SECONDS = 60.0
 TRIES_OF_OWNERSHIP = 3
 """Times that the ledger is written after an answer: a passing trouble of the storage would give our rules away."""
@@ -268,7 +269,7 @@ class FirewallReconciler:
         final = run.decide(replace(after, attempt=None))
         run.undone = len(final.lost) + len(result.not_kept) + len(result.not_removed)
         if final.write is not None:
-            run.looks.append(APART.total_seconds() if run.undone else SOON_SECONDS)
+            run.looks.append(AFTER_LOSS_SECONDS if run.undone else SOON_SECONDS)
         await self._keep_ledger(run)
         await self.memory.forget_strangers(run.remembered, replace(run.given, ledger=final.ledger))
 
